@@ -1,0 +1,393 @@
+"""Writes the sections of a Darknet network as one ONNX graph.
+
+Input ``image``: float32 (1, 3, height, width), RGB, 0 to 1. Output ``detections``: float32 (1, rows, 4 + classes):
+centre x, centre y, width and height relative to the image, then one score a class, already multiplied by the
+objectness. Rows stand in OpenCV's order: [yolo] sections as in the file, cells row by row, anchors within a cell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from barevision.darknet.config import Section
+from barevision.darknet.weights import Weights
+
+# Part of a prepared model's name: raise it whenever the same .cfg and .weights give another graph.
+CONVERTER_VERSION = 1
+
+# Opset 13 is the newest that every engine here reads in full.
+_OPSET = 13
+_IR_VERSION = 8
+# Darknet's normalize_cpu divides by sqrt(variance) + 1e-6; OpenCV adds it under the root, as here, which is what the
+# published accuracies and the golden answers rest on.
+_BATCH_NORM_EPSILON = 1e-6
+_LEAKY_SLOPE = 0.1
+
+
+@dataclass(frozen=True)
+class Feature:
+    """The output of a section: an ONNX value of shape (1, channels, height, width)."""
+
+    name: str
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass
+class _Graph:
+    """What has been written so far."""
+
+    weights: Weights
+    network: tuple[int, int]
+    labels: int | None
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    constants: list[TensorProto] = field(default_factory=list)
+    features: list[Feature] = field(default_factory=list)
+    heads: list[tuple[str, int, int]] = field(default_factory=list)
+
+    def node(self, op: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
+        self.nodes.append(helper.make_node(op, list(inputs), [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, value: np.ndarray | Sequence[int] | float) -> str:
+        array = np.asarray(value, np.int64 if _is_integers(value) else np.float32)
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+
+def _is_integers(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(item, int) for item in value)
+
+
+def build_model(
+    sections: list[Section],
+    weights: Weights,
+    labels: list[str] | None = None,
+    size: tuple[int, int] | None = None,
+) -> onnx.ModelProto:
+    """The network as an ONNX model with batch norm folded into the convolutions.
+
+    :param sections: from `parse_config`.
+    :param weights: the floats of the network, used up to the last one.
+    :param labels: one name a class, stored in the model's metadata; checked against the number of classes.
+    :param size: (height, width) of the input in pixels instead of the ones in [net].
+    :raises DarknetError: the sections, the weights and the labels don't fit each other.
+    """
+    net = sections[0]
+    height, width = size or (net.integer("height", minimum=1), net.integer("width", minimum=1))
+    if net.integer("channels", default=3) != 3:
+        raise net.error("channels must be 3 (colour pictures)", net.line_of("channels"))
+    graph = _Graph(weights, (height, width), labels=len(labels) if labels else None)
+    current = Feature("image", 3, height, width)
+    for index, section in enumerate(sections[1:]):
+        current = _WRITERS[section.kind](graph, section, index, current)
+        graph.features.append(current)
+    weights.finish()
+    return _model(graph, labels, net)
+
+
+def _model(graph: _Graph, labels: list[str] | None, net: Section) -> onnx.ModelProto:
+    if not graph.heads:
+        raise net.error("the network has no [yolo] section, so it detects nothing")
+    names, row_counts, class_counts = zip(*graph.heads, strict=True)
+    if len(set(class_counts)) > 1:
+        raise net.error(f"the [yolo] sections have different numbers of classes: {class_counts}")
+    columns = 4 + class_counts[0]
+    graph.node("Concat", names, "detections", axis=1)
+    height, width = graph.network
+    proto = helper.make_graph(
+        graph.nodes,
+        "darknet",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 3, height, width))],
+        [helper.make_tensor_value_info("detections", TensorProto.FLOAT, (1, sum(row_counts), columns))],
+        graph.constants,
+    )
+    model = helper.make_model(
+        proto,
+        producer_name="barevision",
+        producer_version=str(CONVERTER_VERSION),
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+        ir_version=_IR_VERSION,
+    )
+    if labels:
+        helper.set_model_props(model, {"labels": json.dumps(labels, ensure_ascii=False)})
+    return model
+
+
+def _convolutional(graph: _Graph, section: Section, index: int, source: Feature) -> Feature:
+    filters = section.integer("filters", 1, minimum=1)
+    size = section.integer("size", 1, minimum=1)
+    stride = section.integer("stride", 1, minimum=1)
+    groups = section.integer("groups", 1, minimum=1)
+    padding = size // 2 if section.integer("pad", 0) else section.integer("padding", 0)
+    if source.channels % groups or filters % groups:
+        raise section.error(
+            f"groups={groups} does not divide {source.channels} input channels and {filters} filters",
+            section.line_of("groups"),
+        )
+    kernel, bias = _folded_kernel(graph.weights, section, (filters, source.channels // groups, size, size))
+    name = f"convolutional_{index}"
+    graph.node(
+        "Conv",
+        [
+            source.name,
+            graph.constant(f"{name}_kernel", kernel),
+            graph.constant(f"{name}_bias", bias),
+        ],
+        name,
+        kernel_shape=[size, size],
+        strides=[stride, stride],
+        pads=[padding] * 4,
+        group=groups,
+    )
+    height, width = ((side + 2 * padding - size) // stride + 1 for side in (source.height, source.width))
+    if min(height, width) < 1:
+        raise section.error(f"a {size}x{size} kernel does not fit on {source.height}x{source.width}")
+    return Feature(_activate(graph, section, name), filters, height, width)
+
+
+def _folded_kernel(
+    weights: Weights, section: Section, shape: tuple[int, int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    filters = shape[0]
+    bias = weights.take(filters, section, "the biases")
+    if not section.integer("batch_normalize", 0):
+        return weights.take(int(np.prod(shape)), section, "the kernel").reshape(shape), bias
+    scale = weights.take(filters, section, "the batch norm scales")
+    mean = weights.take(filters, section, "the batch norm means")
+    variance = weights.take(filters, section, "the batch norm variances")
+    if (variance < 0).any():
+        raise section.error(
+            f"{weights.source} is damaged or belongs to another .cfg: a batch norm variance is negative"
+        )
+    kernel = weights.take(int(np.prod(shape)), section, "the kernel").reshape(shape)
+    factor = scale / np.sqrt(variance + _BATCH_NORM_EPSILON)
+    return kernel * factor[:, None, None, None], bias - mean * factor
+
+
+def _activate(graph: _Graph, section: Section, name: str) -> str:
+    activation = section.choice("activation", _ACTIVATIONS, "logistic")
+    return _ACTIVATIONS[activation](graph, name)
+
+
+def _mish(graph: _Graph, name: str) -> str:
+    softplus = graph.node("Softplus", [name], f"{name}_softplus")
+    return graph.node("Mul", [name, graph.node("Tanh", [softplus], f"{name}_tanh")], f"{name}_mish")
+
+
+def _swish(graph: _Graph, name: str) -> str:
+    return graph.node("Mul", [name, graph.node("Sigmoid", [name], f"{name}_sigmoid")], f"{name}_swish")
+
+
+_ACTIVATIONS: dict[str, Callable[[_Graph, str], str]] = {
+    "linear": lambda graph, name: name,
+    "leaky": lambda graph, name: graph.node("LeakyRelu", [name], f"{name}_leaky", alpha=_LEAKY_SLOPE),
+    "relu": lambda graph, name: graph.node("Relu", [name], f"{name}_relu"),
+    "logistic": lambda graph, name: graph.node("Sigmoid", [name], f"{name}_logistic"),
+    "mish": _mish,
+    "swish": _swish,
+}
+
+
+def _maxpool(graph: _Graph, section: Section, index: int, source: Feature) -> Feature:
+    stride = section.integer("stride", 1, minimum=1)
+    size = section.integer("size", stride, minimum=1)
+    # Darknet pads size - 1 in all, the smaller half above and to the left.
+    padding = section.integer("padding", size - 1)
+    before, after = padding // 2, padding - padding // 2
+    name = graph.node(
+        "MaxPool",
+        [source.name],
+        f"maxpool_{index}",
+        kernel_shape=[size, size],
+        strides=[stride, stride],
+        pads=[before, before, after, after],
+    )
+    height, width = ((side + padding - size) // stride + 1 for side in (source.height, source.width))
+    return Feature(name, source.channels, height, width)
+
+
+def _upsample(graph: _Graph, section: Section, index: int, source: Feature) -> Feature:
+    stride = section.integer("stride", 2, minimum=1)
+    scales = graph.constant(f"upsample_{index}_scales", np.array([1, 1, stride, stride], np.float32))
+    name = graph.node(
+        "Resize",
+        [source.name, "", scales],
+        f"upsample_{index}",
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    return Feature(name, source.channels, source.height * stride, source.width * stride)
+
+
+def _shortcut(graph: _Graph, section: Section, index: int, source: Feature) -> Feature:
+    other = _earlier(graph, section, "from", index, section.integers("from"))
+    name = source.name
+    for number, feature in enumerate(other):
+        if (feature.channels, feature.height, feature.width) != (
+            source.channels,
+            source.height,
+            source.width,
+        ):
+            raise section.error(f"adds {_shape(feature)} to {_shape(source)}", section.line_of("from"))
+        name = graph.node("Add", [name, feature.name], f"shortcut_{index}_{number}")
+    return Feature(_activate(graph, section, name), source.channels, source.height, source.width)
+
+
+def _route(graph: _Graph, section: Section, index: int, source: Feature) -> Feature:
+    features = _earlier(graph, section, "layers", index, section.integers("layers"))
+    first = features[0]
+    if any((feature.height, feature.width) != (first.height, first.width) for feature in features):
+        shapes = ", ".join(_shape(feature) for feature in features)
+        raise section.error(
+            f"joins features of different sizes: {shapes}; the input's sides may have to be divisible by 32",
+            section.line_of("layers"),
+        )
+    features = [_group(graph, section, index, feature) for feature in features]
+    if len(features) == 1:
+        return features[0]
+    channels = sum(feature.channels for feature in features)
+    name = graph.node("Concat", [feature.name for feature in features], f"route_{index}", axis=1)
+    return Feature(name, channels, first.height, first.width)
+
+
+def _group(graph: _Graph, section: Section, index: int, feature: Feature) -> Feature:
+    groups = section.integer("groups", 1, minimum=1)
+    group = section.integer("group_id", 0)
+    if groups == 1:
+        return feature
+    if feature.channels % groups or group >= groups:
+        raise section.error(
+            f"group {group} of {groups} can't be taken from {feature.channels} channels",
+            section.line_of("groups"),
+        )
+    channels = feature.channels // groups
+    name = f"route_{index}_{feature.name}"
+    start = graph.constant(f"{name}_start", [group * channels])
+    end = graph.constant(f"{name}_end", [(group + 1) * channels])
+    axis = graph.constant(f"{name}_axis", [1])
+    graph.node("Slice", [feature.name, start, end, axis], name)
+    return Feature(name, channels, feature.height, feature.width)
+
+
+def _earlier(graph: _Graph, section: Section, option: str, index: int, layers: list[int]) -> list[Feature]:
+    positions = [index + layer if layer < 0 else layer for layer in layers]
+    for layer, position in zip(layers, positions, strict=True):
+        if not 0 <= position < index:
+            raise section.error(
+                f"{option}={layer} points outside the {index} sections before it",
+                section.line_of(option),
+            )
+    return [graph.features[position] for position in positions]
+
+
+def _shape(feature: Feature) -> str:
+    return f"{feature.channels}x{feature.height}x{feature.width}"
+
+
+def _dropout(graph: _Graph, section: Section, index: int, source: Feature) -> Feature:
+    return source
+
+
+def _yolo(graph: _Graph, section: Section, index: int, source: Feature) -> Feature:
+    classes = section.integer("classes", 20, minimum=1)
+    if graph.labels not in (None, classes):
+        raise section.error(f"classes={classes}, but there are {graph.labels} names", section.line_of("classes"))
+    anchors = _anchors(section)
+    columns = 5 + classes
+    if source.channels != len(anchors) * columns:
+        raise section.error(
+            f"{len(anchors)} anchors and {classes} classes need {len(anchors) * columns} channels, "
+            f"the section before gives {source.channels}"
+        )
+    name = f"yolo_{index}"
+    cells = source.height * source.width
+    rows = cells * len(anchors)
+    split = graph.constant(f"{name}_split", [1, len(anchors), columns, cells])
+    joined = graph.constant(f"{name}_rows", [1, rows, columns])
+    graph.node("Reshape", [source.name, split], f"{name}_split_anchors")
+    graph.node("Transpose", [f"{name}_split_anchors"], f"{name}_by_cell", perm=[0, 3, 1, 2])
+    graph.node("Reshape", [f"{name}_by_cell", joined], f"{name}_raw")
+    boxes = _decoded_boxes(graph, section, name, source, anchors)
+    scores = _scores(graph, section, name, columns)
+    graph.heads.append((graph.node("Concat", [boxes, scores], name, axis=2), rows, classes))
+    return source
+
+
+def _anchors(section: Section) -> np.ndarray:
+    """The (width, height) pairs that `mask` chooses, in pixels of the network's input: shape (anchors, 2)."""
+    flat = section.numbers("anchors")
+    pairs = np.array(flat[: len(flat) // 2 * 2], np.float32).reshape(-1, 2)
+    if len(flat) % 2 or len(pairs) != section.integer("num", 1):
+        raise section.error(
+            f"anchors has {len(flat)} numbers, expected two for each of num={section.integer('num', 1)}",
+            section.line_of("anchors"),
+        )
+    mask = section.integers("mask", list(range(len(pairs))))
+    if any(not 0 <= item < len(pairs) for item in mask):
+        raise section.error(f"mask={mask}, expected numbers from 0 to {len(pairs) - 1}", section.line_of("mask"))
+    return pairs[mask]
+
+
+def _decoded_boxes(graph: _Graph, section: Section, name: str, source: Feature, anchors: np.ndarray) -> str:
+    grid_y, grid_x, _ = np.mgrid[: source.height, : source.width, : len(anchors)]
+    cell = np.stack([grid_x, grid_y], axis=-1).reshape(1, -1, 2).astype(np.float32)
+    cells = np.array([source.width, source.height], np.float32)
+    network = np.array(graph.network[::-1], np.float32)
+    stretch = section.number("scale_x_y", 1.0)
+    sizes = np.tile(anchors / network, (source.height * source.width, 1))[None]
+    new_coords = bool(section.integer("new_coords", 0))
+
+    centre = _columns(graph, name, "centre", 0, 2)
+    centre = centre if new_coords else graph.node("Sigmoid", [centre], f"{name}_centre_in_cell")
+    factor = graph.constant(f"{name}_centre_factor", stretch / cells)
+    offset = graph.constant(f"{name}_centre_offset", (cell - (stretch - 1) / 2) / cells)
+    graph.node("Mul", [centre, factor], f"{name}_centre_scaled")
+    graph.node("Add", [f"{name}_centre_scaled", offset], f"{name}_centre_relative")
+
+    size = _columns(graph, name, "size", 2, 4)
+    if new_coords:
+        # (2 t)^2 anchor, the factor 4 moved into the constant.
+        graph.node("Mul", [size, size], f"{name}_size_factor")
+        sizes = 4 * sizes
+    else:
+        graph.node("Exp", [size], f"{name}_size_factor")
+    anchor = graph.constant(f"{name}_anchors", sizes)
+    graph.node("Mul", [f"{name}_size_factor", anchor], f"{name}_size_relative")
+    return graph.node("Concat", [f"{name}_centre_relative", f"{name}_size_relative"], f"{name}_boxes", axis=2)
+
+
+def _scores(graph: _Graph, section: Section, name: str, columns: int) -> str:
+    objectness = _columns(graph, name, "objectness", 4, 5)
+    classes = _columns(graph, name, "classes", 5, columns)
+    if not section.integer("new_coords", 0):
+        objectness = graph.node("Sigmoid", [objectness], f"{name}_objectness_probability")
+        classes = graph.node("Sigmoid", [classes], f"{name}_class_probability")
+    return graph.node("Mul", [classes, objectness], f"{name}_scores")
+
+
+def _columns(graph: _Graph, name: str, what: str, start: int, end: int) -> str:
+    bounds = [
+        graph.constant(f"{name}_{what}_{bound}", [value])
+        for bound, value in (("start", start), ("end", end), ("axis", 2))
+    ]
+    return graph.node("Slice", [f"{name}_raw", *bounds], f"{name}_{what}")
+
+
+_WRITERS: dict[str, Callable[[_Graph, Section, int, Feature], Feature]] = {
+    "convolutional": _convolutional,
+    "maxpool": _maxpool,
+    "upsample": _upsample,
+    "shortcut": _shortcut,
+    "route": _route,
+    "dropout": _dropout,
+    "yolo": _yolo,
+}

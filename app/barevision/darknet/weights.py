@@ -1,0 +1,90 @@
+"""The floats of a Darknet ``.weights`` file, handed out in order, every one accounted for."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from barevision.darknet.config import DarknetError, Section
+
+_NOT_WEIGHTS = {
+    b"<!DOCTYPE": "an HTML page",
+    b"<!doctype": "an HTML page",
+    b"<html": "an HTML page",
+    b"<HTML": "an HTML page",
+    b"version https://git-lfs": "a Git LFS pointer, not the file that it points to ('git lfs pull' fetches it)",
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip archive",
+}
+# Every version that Darknet ever wrote is 0.1.0, 0.2.0 or 0.2.5.
+_VERSIONS = frozenset({(0, 1), (0, 2)})
+
+
+class Weights:
+    """A cursor over the floats of a ``.weights`` file.
+
+    The format (Darknet's ``load_weights_upto``): int32 major, minor, revision; the number of images seen as int64, or
+    as int32 before version 0.2; then float32 to the end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens `path`; raises `DarknetError` if it is not a weights file."""
+        self.source = path.name
+        header_bytes = _header_bytes(path)
+        size = path.stat().st_size
+        if (size - header_bytes) % 4:
+            raise DarknetError(
+                f"{self.source}: {size} bytes are no whole number of floats; "
+                "the file is cut short or was changed in transfer"
+            )
+        self._floats = (
+            np.memmap(path, np.dtype("<f4"), "r", offset=header_bytes) if size > header_bytes else np.empty(0, "<f4")
+        )
+        self._position = 0
+
+    def take(self, count: int, section: Section, what: str) -> np.ndarray:
+        """The next `count` floats, shape (count,), for `what` of `section`.
+
+        :raises DarknetError: there are too few, or one isn't finite.
+        """
+        left = self._floats.size - self._position
+        if count > left:
+            raise section.error(
+                f"{self.source} ends here: {what} need {count} floats, {left} are left; "
+                "the file is cut short or belongs to another .cfg"
+            )
+        values = np.asarray(self._floats[self._position : self._position + count], np.float32)
+        if not np.isfinite(values).all():
+            raise section.error(
+                f"{self.source} is damaged: {what} (floats {self._position} to {self._position + count}) "
+                "are not all finite"
+            )
+        self._position += count
+        return values
+
+    def finish(self) -> None:
+        """Raises `DarknetError` if floats are left over."""
+        left = self._floats.size - self._position
+        if left:
+            raise DarknetError(
+                f"{self.source}: {left} floats are left over after the {self._position} that the network needs; "
+                "the file belongs to another .cfg"
+            )
+
+
+def _header_bytes(path: Path) -> int:
+    with path.open("rb") as file:
+        head = file.read(64)
+    for magic, what in _NOT_WEIGHTS.items():
+        if head.lstrip().startswith(magic):
+            raise DarknetError(f"{path.name} is {what}, expected Darknet weights")
+    if len(head) < 16:
+        raise DarknetError(f"{path.name}: {len(head)} bytes, too short for the header of Darknet weights")
+    major, minor, _revision = struct.unpack_from("<3i", head)
+    if (major, minor) not in _VERSIONS:
+        raise DarknetError(
+            f"{path.name}: starts with version {major}.{minor}, expected 0.1 or 0.2; these are no Darknet weights"
+        )
+    return 20 if major * 10 + minor >= 2 else 16

@@ -1,0 +1,23 @@
+"""From picture to boxes: pure functions on arrays. No files, no HTTP, no network."""
+
+from barevision.detection.annotate import annotate
+from barevision.detection.decode import (
+    ImageError,
+    ImageTooLargeError,
+    decode_image,
+    encode_image,
+)
+from barevision.detection.postprocess import Detection, class_colors, select_detections
+from barevision.detection.preprocess import to_blob
+
+__all__ = [
+    "Detection",
+    "ImageError",
+    "ImageTooLargeError",
+    "annotate",
+    "class_colors",
+    "decode_image",
+    "encode_image",
+    "select_detections",
+    "to_blob",
+]

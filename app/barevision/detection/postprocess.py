@@ -1,0 +1,70 @@
+"""A network's raw rows to the detections that are worth an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+# Non-maximum suppression compares every box with every other: this many candidates take milliseconds, and a real
+# picture has far fewer above any useful confidence.
+_MAX_CANDIDATES = 3000
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One object: `box` is (x, y, width, height) in pixels of the turned picture and may stick out of it."""
+
+    class_id: int
+    confidence: float
+    box: tuple[int, int, int, int]
+
+
+def class_colors(classes: int) -> list[list[int]]:
+    """One colour a class, three numbers from 0 to 254: the tutorial's, drawn with its seed."""
+    random = np.random.RandomState(42)
+    return random.randint(0, 255, size=(classes, 3)).tolist()
+
+
+def select_detections(
+    rows: np.ndarray,
+    image_size: tuple[int, int],
+    confidence: float,
+    nms: float,
+) -> list[Detection]:
+    """The tutorial's selection: each row's best class, above `confidence`, then NMS across classes.
+
+    :param rows: float32 (rows, 4 + classes): centre x, centre y, width and height relative to the image, scores.
+    :param image_size: (height, width) in pixels.
+    :param confidence: scores above it are kept, 0 to 1.
+    :param nms: of two boxes with more than this intersection over union the less confident one goes, 0 to 1.
+    :returns: most confident first.
+    """
+    scores = rows[:, 4:]
+    class_ids = scores.argmax(axis=1)
+    confidences = scores[np.arange(len(rows)), class_ids]
+    kept = np.flatnonzero(confidences > confidence)
+    if len(kept) > _MAX_CANDIDATES:
+        kept = kept[np.argsort(-confidences[kept], kind="stable")[:_MAX_CANDIDATES]]
+    boxes = _pixel_boxes(rows[kept, :4], image_size)
+    best = np.asarray(cv2.dnn.NMSBoxes(boxes, confidences[kept], confidence, nms), int).ravel()
+    return [
+        Detection(
+            int(class_ids[kept[index]]),
+            float(confidences[kept[index]]),
+            tuple(boxes[index].tolist()),
+        )
+        for index in best
+    ]
+
+
+def _pixel_boxes(relative: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """(n, 4) centre boxes relative to the image as int (n, 4) corner boxes, cut to pixels as in the tutorial."""
+    height, width = image_size
+    # A damaged network may answer infinities, which no integer holds.
+    limit = 2**30
+    pixels = np.nan_to_num(relative * np.array([width, height, width, height], np.float32), posinf=limit, neginf=-limit)
+    centre_size = np.clip(pixels, -limit, limit).astype(np.int64)
+    corner = (centre_size[:, :2] - centre_size[:, 2:] / 2).astype(np.int64)
+    return np.concatenate([corner, centre_size[:, 2:]], axis=1)

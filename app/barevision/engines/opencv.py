@@ -1,0 +1,32 @@
+"""OpenCV's own inference, for processors and systems where ONNX Runtime has no wheel."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+
+from barevision.engines import EngineError
+
+
+class OpenCVEngine:
+    """See `Engine`. A `cv2.dnn.Net` shared by threads answers with other requests' boxes, so calls take turns."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        try:
+            self._net = cv2.dnn.readNetFromONNX(str(path))
+        except cv2.error as error:
+            raise EngineError(f"OpenCV can't load {path}: {error}") from error
+        # cv2 keeps this number for the process, not for the network.
+        cv2.setNumThreads(threads)
+        self._lock = threading.Lock()
+        shape = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+        self.input_size = (shape[2].dim_value, shape[3].dim_value)
+
+    def infer(self, blob: np.ndarray) -> np.ndarray:
+        with self._lock:
+            self._net.setInput(blob)
+            return self._net.forward()[0]

@@ -1,0 +1,34 @@
+"""ONNX Runtime: one session shared by all threads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from barevision.engines import EngineError
+
+# The Linux wheel carries telemetry; nothing of ours phones home.
+onnxruntime.disable_telemetry_events()
+
+
+class OnnxRuntimeEngine:
+    """See `Engine`. A session may be run by several threads at once and releases the GIL while it does."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            # ONNX Runtime's exceptions share no base class below Exception.
+            raise EngineError(f"ONNX Runtime can't load {path}: {error}") from error
+        source = self._session.get_inputs()[0]
+        self._input = source.name
+        self.input_size = (source.shape[2], source.shape[3])
+
+    def infer(self, blob: np.ndarray) -> np.ndarray:
+        return self._session.run(None, {self._input: blob})[0][0]
