@@ -8,6 +8,7 @@ The engines take turns in every round, so that a noisy neighbour hits both. Prin
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from pathlib import Path
@@ -53,7 +54,7 @@ def measure(detector: Detector, picture: bytes) -> list[float]:
     times.append(time.perf_counter())
     select_detections(rows, image.shape[:2], detector.settings.confidence, detector.settings.nms)
     times.append(time.perf_counter())
-    return [end - start for start, end in zip(times, times[1:], strict=False)]
+    return [end - start for start, end in itertools.pairwise(times)]
 
 
 if __name__ == "__main__":
