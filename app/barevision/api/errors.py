@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from flask import Flask, Response
-from werkzeug.exceptions import HTTPException, InternalServerError
+from flask import Flask, Response, current_app
+from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 from barevision.detection import ImageError, ImageTooLargeError
 from barevision.detector import BusyError
@@ -34,6 +34,8 @@ def _http_error(error: HTTPException) -> Response:
     if error.response is not None:
         return error.response
     detail = error.description or ""
+    if isinstance(error, RequestEntityTooLarge):
+        detail = f"the request is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes, or has too many parts"
     if isinstance(error, InternalServerError):
         detail = "the service failed; its log says why"
     # Allow, Retry-After and the like are part of the error.

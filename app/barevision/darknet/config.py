@@ -144,9 +144,10 @@ def parse_config(text: str, source: str) -> list[Section]:
             )
         else:
             _add_option(sections[-1], line, number)
-    if not sections or sections[0].kind != "net":
-        found = f"starts with [{sections[0].kind}]" if sections else "has no sections"
-        raise DarknetError(f"{source}: {found}, expected [net] first")
+        if sections[0].kind != "net":
+            raise sections[0].error("expected [net] first")
+    if not sections:
+        raise DarknetError(f"{source} has no sections, expected [net] first")
     return sections
 
 

@@ -1,0 +1,75 @@
+# Every target makes what it needs: the virtual environment from the lock, the lab's packages from apt.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LAB := inventory/lab
+# What the lab's machines are made with.
+LAB_PACKAGES := mmdebstrap systemd-container nftables openssh-client
+PORT ?= 5000
+
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format serve lab-up lab-down lab-packages lock clean
+
+help:  ## Says what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: lab-up  ## From nothing to an annotated picture: a bare machine, the service on it, a prediction (needs root)
+	$(BIN)/ansible-playbook -i $(LAB) site.yml
+	$(BIN)/ansible-playbook -i $(LAB) playbooks/demo.yml
+
+test: $(VENV)/.ready lab-packages  ## Runs all tests, those on lab machines too (needs root), and says what was skipped
+	$(BIN)/pytest -ra
+
+lint: $(VENV)/.ready  ## Checks style: ruff, yamllint, ansible-lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/yamllint --strict .
+	$(BIN)/ansible-lint
+
+format: $(VENV)/.ready  ## Formats the Python code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+serve: $(VENV)/.ready  ## The app alone, on this machine, without root: http://127.0.0.1:5000 (PORT=, MODEL=)
+	$(BIN)/barevision serve --port $(PORT) $(if $(MODEL),--model $(MODEL))
+
+lab-up: $(VENV)/.ready lab-packages  ## Makes the lab's machines, as inventory/lab lists them (needs root)
+	$(BIN)/ansible-playbook -i $(LAB) playbooks/lab.yml
+
+lab-down: $(VENV)/.ready  ## Takes the lab's machines down and removes all of their files
+	$(BIN)/ansible-playbook -i $(LAB) playbooks/lab.yml -e lab_machine_state=absent
+
+lab-packages:
+	@missing=$$(for package in $(LAB_PACKAGES); do \
+		dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || echo $$package; done); \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "The lab needs root on Debian or Ubuntu, and these packages: $$missing." >&2; \
+		echo "Without them, 'make serve' runs the app alone and inventory/example deploys to your own VMs." >&2; exit 1; fi; \
+	echo "The lab needs these packages, which are now installed with apt:" $$missing; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing >/dev/null
+
+lock: $(VENV)/.ready  ## Resolves the dependencies anew: app/requirements.txt and requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \
+		--upgrade app/pyproject.toml --output-file app/requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \
+		--upgrade --constraint app/requirements.txt app/pyproject.toml --group deploy --group lint --group lock --group test \
+		--output-file requirements.txt
+
+clean:  ## Removes what make made in this folder (make lab-down removes the lab)
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .ansible app/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.ready: requirements.txt app/pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+		f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	@# uv, itself from the lock, installs in seconds what takes pip two minutes.
+	sed -n '/^uv==/,/# via/p' requirements.txt > $(VENV)/uv.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.txt
+	UV_SYSTEM_CERTS=1 $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation --editable app
+	@touch $@

@@ -1,0 +1,215 @@
+"""POST /predict by the tutorial's contract, and what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import requests
+from click.testing import CliRunner
+from flask.testing import FlaskClient
+from werkzeug.serving import make_server
+
+from barevision.api import create_app
+from barevision.cli import main
+from barevision.detection import encode_image
+from barevision.detector import Detector, load_detector
+from barevision.models import differences, find_source
+from barevision.settings import load_settings
+
+
+@pytest.fixture(scope="module")
+def client(roadsigns: Detector) -> FlaskClient:
+    return create_app(roadsigns).test_client()
+
+
+@pytest.fixture(scope="module")
+def picture() -> bytes:
+    return find_source("roadsigns").golden.image
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[dict]:
+    return find_source("roadsigns").golden.expected
+
+
+@pytest.fixture(scope="module")
+def url(roadsigns: Detector) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, create_app(roadsigns), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_client_of_the_tutorial_works_unchanged(url: str, picture: bytes, expected: list[dict]) -> None:
+    image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    _, encoded = cv2.imencode(".png", image)
+    response = requests.post(
+        f"{url}/predict", data=encoded.tobytes(), headers={"content-type": "image/jpg"}, timeout=30
+    )
+    answer = json.loads(response.text)
+    assert differences(expected, answer) == []
+    for item in answer:
+        x, y, w, h = item["boxes"]
+        color = [int(c) for c in item["color"]]
+        cv2.rectangle(image, (x, y), (x + w, y + h), color, 2)
+        cv2.putText(image, f"{item['label']}: {item['confidence']:.4f}", (x, y - 5), 0, 0.5, color, 2)
+
+
+@pytest.mark.parametrize("content_type", ["image/jpg", "image/jpeg", "application/octet-stream", "text/plain", None])
+def test_any_raw_body(client: FlaskClient, picture: bytes, expected: list[dict], content_type: str | None) -> None:
+    response = client.post("/predict", data=picture, content_type=content_type)
+    assert response.status_code == 200
+    assert response.content_type == "application/json"
+    assert differences(expected, response.json) == []
+    confidences = [item["confidence"] for item in response.json]
+    assert confidences == sorted(confidences, reverse=True)
+
+
+def test_a_form_with_a_file(client: FlaskClient, picture: bytes, expected: list[dict]) -> None:
+    response = client.post("/predict", data={"whatever": (io.BytesIO(picture), "golden.jpg")})
+    assert differences(expected, response.json) == []
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/jpeg;base64,"])
+def test_base64_in_json(client: FlaskClient, picture: bytes, expected: list[dict], prefix: str) -> None:
+    response = client.post("/predict", json={"image": prefix + base64.b64encode(picture).decode()})
+    assert differences(expected, response.json) == []
+
+
+def test_thresholds_are_parameters(client: FlaskClient, picture: bytes, expected: list[dict]) -> None:
+    many = client.post("/predict?confidence=0.01&nms=0.9", data=picture).json
+    assert len(many) > len(expected)
+    best = expected[0]["confidence"]
+    none = client.post(f"/predict?confidence={min(1, best + 0.02)}", data=picture).json
+    assert none == []
+
+
+@pytest.mark.parametrize(("kind", "magic"), [("image/jpeg", b"\xff\xd8"), ("image/png", b"\x89PNG")])
+def test_the_annotated_picture(client: FlaskClient, picture: bytes, kind: str, magic: bytes) -> None:
+    response = client.post("/predict", data=picture, headers={"Accept": kind})
+    assert response.content_type == kind
+    assert response.data.startswith(magic)
+    drawn = cv2.imdecode(np.frombuffer(response.data, np.uint8), cv2.IMREAD_COLOR)
+    original = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    assert drawn.shape == original.shape
+    assert np.abs(drawn.astype(int) - original).max() > 100
+
+
+def bomb() -> bytes:
+    """A small file of 64 million pixels."""
+    return encode_image(np.zeros((8000, 8000, 3), np.uint8), ".png")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "words"),
+    [
+        ({"data": b""}, 400, "the body is empty"),
+        ({"data": b"no picture"}, 400, "no picture in one of these formats"),
+        ({"data": {"text": "only"}}, 400, "the form has no file"),
+        ({"data": {"f": (io.BytesIO(b"x"), "x.jpg")}}, 400, "no picture"),
+        ({"json": {"picture": "x"}}, 400, 'expected {"image"'),
+        ({"json": ["x"]}, 400, 'expected {"image"'),
+        ({"json": {"image": "äöü"}}, 400, "not valid base64"),
+        ({"data": b"{", "content_type": "application/json"}, 400, ""),
+        ({"data": bytes(20 * 2**20 + 1)}, 413, "20971520 bytes"),
+        ({"data": bomb}, 413, "8000x8000 = 64000000 pixels, allowed are 50000000"),
+        ({"data": b"x", "query_string": "confidence=2"}, 422, "confidence='2'"),
+        ({"data": b"x", "query_string": "confidence=nan"}, 422, "confidence='nan'"),
+        ({"data": b"x", "query_string": "confidance=0.2"}, 422, "parameters are confidence, nms"),
+    ],
+)
+def test_refusals_are_problem_documents(client: FlaskClient, request_: dict, status: int, words: str) -> None:
+    request_ = {name: value() if callable(value) else value for name, value in request_.items()}
+    response = client.post("/predict", **request_)
+    assert_problem(response, status)
+    assert words in response.json["detail"]
+
+
+def assert_problem(response, status: int) -> None:
+    assert response.status_code == status, response.data
+    assert response.content_type == "application/problem+json"
+    assert set(response.json) == {"type", "title", "status", "detail"}
+    assert response.json["status"] == status
+
+
+def test_other_paths_and_methods(client: FlaskClient) -> None:
+    assert_problem(client.get("/nothing"), 404)
+    response = client.get("/predict")
+    assert_problem(response, 405)
+    assert "POST" in response.headers["Allow"]
+
+
+def test_no_turn_in_time_is_503_with_retry_after(roadsigns: Detector, picture: bytes, tmp_path: Path) -> None:
+    settings = load_settings(models_dir=roadsigns.settings.models_dir, queue_seconds=0.05)
+    detector = load_detector(settings)
+    client = create_app(detector).test_client()
+    with detector.turns:
+        response = client.post("/predict", data=picture)
+    assert_problem(response, 503)
+    assert response.headers["Retry-After"] == "1"
+    assert client.post("/predict", data=picture).status_code == 200
+
+
+def test_a_fault_of_ours_is_a_500_that_tells_nothing(
+    roadsigns: Detector, picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = create_app(roadsigns).test_client()
+    monkeypatch.setattr(type(roadsigns.engine), "infer", lambda *_: 1 / 0)
+    response = client.post("/predict", data=picture)
+    assert_problem(response, 500)
+    assert "division" not in response.text
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "opencv"])
+def test_threads_never_get_each_others_boxes(roadsigns: Detector, picture: bytes, engine: str) -> None:
+    settings = load_settings(models_dir=roadsigns.settings.models_dir, engine=engine, concurrency=4)
+    app = create_app(load_detector(settings))
+    image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    pictures = [
+        encode_image(np.ascontiguousarray(np.roll(image, shift, axis=1)), ".png") for shift in (0, 90, 200, 330)
+    ]
+    alone = [app.test_client().post("/predict", data=data).json for data in pictures]
+    assert len({json.dumps(answer) for answer in alone}) == 4
+    wrong = []
+
+    def ask(number: int) -> None:
+        for _ in range(15):
+            answer = app.test_client().post("/predict", data=pictures[number]).json
+            wrong.extend(differences(alone[number], answer, pixels=1, confidence=1e-3))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_the_command_line_over_http(url: str, picture: bytes, expected: list[dict], tmp_path: Path) -> None:
+    path = tmp_path / "signs.jpg"
+    path.write_bytes(picture)
+    result = CliRunner().invoke(main, ["predict", str(path), "--url", url, "--json", "--save", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    direct = requests.post(f"{url}/predict", data=picture, timeout=30).json()
+    assert json.loads(result.stdout) == direct
+    assert (tmp_path / "out" / "signs.jpg").exists()
+    assert differences(expected, direct) == []
+
+    path.write_text("no picture")
+    result = CliRunner().invoke(main, ["predict", str(path), "--url", url])
+    assert result.exit_code == 1
+    assert "answers 400: the body is no picture" in result.stderr
+
+    result = CliRunner().invoke(main, ["models", "check", "roadsigns", "--url", url])
+    assert (result.exit_code, result.stdout) == (0, f"the golden image's {len(expected)} boxes were found\n")

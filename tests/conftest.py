@@ -1,0 +1,64 @@
+"""What all tests share: the real models and photos, where they are, and settings that no shell variable changes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from barevision.detector import Detector, load_detector
+from barevision.settings import load_settings
+
+ROOT = Path(__file__).parent.parent
+_RINGS = ("unit", "api", "roles", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The quick rings first, so that a broken function is not found out after ten minutes of machines."""
+    items.sort(key=lambda item: _RINGS.index(item.path.relative_to(ROOT / "tests").parts[0]))
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for name in list(os.environ):
+        if name.startswith("BAREVISION_") and not name.startswith("BAREVISION_TEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """The folder with real models, photos and golden answers, which is not part of the repository."""
+    folder = Path(os.environ.get("BAREVISION_TEST_ASSETS") or ROOT.parent / "shared" / "assets")
+    if not folder.is_dir():
+        pytest.skip(f"no test assets in {folder}; BAREVISION_TEST_ASSETS can name another folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def coco_model(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder as a user would have it: YOLO-Fastest 1.1 XL with its .cfg, .weights and .names."""
+    return model_folder(assets, "yolo-fastest-1.1-xl", tmp_path_factory.mktemp("models"))
+
+
+def model_folder(assets: Path, name: str, parent: Path) -> Path:
+    """A copy of the model `name` of the assets, with its names, in `parent`."""
+    folder = parent / name
+    shutil.copytree(assets / "models" / name, folder, copy_function=shutil.copyfile)
+    shutil.copyfile(assets / "models" / "coco.names", folder / "coco.names")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def roadsigns(tmp_path_factory: pytest.TempPathFactory) -> Detector:
+    """The embedded model, loaded."""
+    return load_detector(load_settings(models_dir=tmp_path_factory.mktemp("prepared")))
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    """A picture of nothing in particular: uint8 (120, 160, 3) BGR."""
+    return np.random.default_rng(1).integers(0, 255, (120, 160, 3), np.uint8)

@@ -1,0 +1,106 @@
+"""The command line in this process; over HTTP it is tested in tests/api."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from barevision.cli import main
+from barevision.detection import encode_image
+from tests.unit.darknet_files import write_model
+
+
+def run(*arguments: object, **environment: str) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], env=environment)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "mine")
+
+
+@pytest.fixture
+def picture(tmp_path: Path, photo: np.ndarray) -> Path:
+    path = tmp_path / "picture.png"
+    path.write_bytes(encode_image(photo, ".png"))
+    return path
+
+
+def test_one_picture_as_json_is_the_list_and_several_are_an_object(model: Path, picture: Path) -> None:
+    one = json.loads(run("predict", picture, "--model", model, "--confidence", 0.2, "--json").stdout)
+    assert isinstance(one, list)
+    assert set(one[0]) == {"boxes", "color", "label", "confidence"}
+    both = json.loads(
+        run("predict", picture, picture.with_name("picture.png"), picture, "--model", model, "--json").stdout
+    )
+    assert list(both) == [str(picture)]
+
+
+def test_the_answer_in_words(model: Path, picture: Path) -> None:
+    result = run("predict", picture, "--model", model, "--confidence", 0.2, "--nms", 0)
+    assert result.exit_code == 0
+    assert f"{picture}: " in result.stdout
+    assert " cat " in result.stdout or " dog " in result.stdout
+
+
+def test_annotated_pictures_are_saved(model: Path, picture: Path, tmp_path: Path) -> None:
+    run("predict", picture, "--model", model, "--save", tmp_path / "a" / "b", "--confidence", 0.2)
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["picture.jpg"]
+    assert (tmp_path / "a" / "b" / "picture.jpg").read_bytes().startswith(b"\xff\xd8")
+
+
+def test_one_bad_picture_does_not_stop_the_others(model: Path, picture: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_text("no picture")
+    result = run("predict", tmp_path / "bad.jpg", tmp_path / "none.jpg", picture, "--model", model, "--json")
+    assert result.exit_code == 1
+    assert list(json.loads(result.stdout)) == [str(picture)]
+    assert "bad.jpg: the body is no picture" in result.stderr
+    assert "none.jpg: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (["predict", "x.jpg", "--model", "nonsense"], {}, "unknown model 'nonsense'"),
+        (["models", "prepare", "nonsense"], {}, "unknown model 'nonsense'"),
+        (["models", "check", "roadsigns"], {"BAREVISION_ENGINE": "tensorrt"}, "BAREVISION_ENGINE='tensorrt'"),
+        (["models", "check", "roadsigns"], {"BAREVISION_MODLE": "x"}, "unknown setting BAREVISION_MODLE; known are"),
+        (["models", "check", "roadsigns", "--url", "http://127.0.0.1:9"], {}, "does not answer"),
+    ],
+)
+def test_expected_failures_are_one_line(arguments: list[str], environment: dict[str, str], words: str) -> None:
+    result = run(*arguments, **environment)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_model_and_a_url_exclude_each_other(picture: Path) -> None:
+    assert run("predict", picture, "--model", "roadsigns", "--url", "http://x").exit_code == 2
+
+
+def test_preparing_says_whether_it_changed_anything(model: Path, tmp_path: Path) -> None:
+    command = ("models", "prepare", model, "--models-dir", tmp_path / "models", "--json")
+    first, second = (json.loads(run(*command).stdout) for _ in range(2))
+    assert (first["changed"], second["changed"]) == (True, False)
+    assert Path(first["path"]).is_file()
+    assert first["memory_bytes"] > 100e6
+
+
+def test_models_are_listed_with_what_they_take() -> None:
+    rows = json.loads(run("models", "list", "--json").stdout)
+    assert [row["model"] for row in rows][:2] == ["roadsigns", "yolov3"]
+    assert "MiB" in run("models", "list").stdout
+    assert json.loads(run("models", "requirements", "yolov3", "--json").stdout) == rows[1]
+
+
+@pytest.mark.parametrize("command", [[], ["predict"], ["serve"], ["models"], ["models", "prepare"]])
+def test_help_is_there(command: list[str]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout

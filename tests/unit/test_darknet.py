@@ -1,0 +1,238 @@
+"""Reading .cfg and .weights, and the graph that comes of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from barevision.darknet import DarknetError, Weights, build_model, parse_config
+from tests.unit.darknet_files import TINY_CFG, RandomWeights, error_of, weights_for, write_model
+
+
+def run(model: onnx.ModelProto, blob: np.ndarray) -> np.ndarray:
+    return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"image": blob})[0]
+
+
+def build(cfg: str, weights: object | None = None, **options: object) -> onnx.ModelProto:
+    return build_model(parse_config(cfg, "a.cfg"), weights or RandomWeights(), **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    # The published sizes of the weights: (bytes - 20) / 4.
+    [
+        ("yolov3", 62_001_757),
+        ("yolov3-tiny", 8_858_734),
+        ("yolov3-spp", 63_052_381),
+        ("yolov4", 64_429_405),
+        ("yolov4-tiny", 6_062_814),
+        ("yolov4-csp", 52_986_205),
+    ],
+)
+def test_every_network_of_the_assets_is_read(assets: Path, tmp_path: Path, name: str, parameters: int) -> None:
+    cfg = (assets / "models" / "cfg" / f"{name}.cfg").read_text()
+    path = weights_for(cfg, tmp_path / f"{name}.weights")
+    assert path.stat().st_size == 20 + 4 * parameters
+
+    model = build(cfg, Weights(path), size=(96, 160))
+    onnx.checker.check_model(model, full_check=True)
+    rows = run(model, np.full((1, 3, 96, 160), 0.5, np.float32))
+
+    strides = (32, 16) if "tiny" in name else (32, 16, 8)
+    assert rows.shape == (1, sum(3 * (96 // stride) * (160 // stride) for stride in strides), 84)
+    assert np.isfinite(rows).all()
+    assert rows[..., 4:].min() >= 0
+    assert rows[..., 4:].max() <= 1
+
+
+def test_convolution_batch_norm_pooling_and_boxes_are_darknets() -> None:
+    """The whole tiny network again in NumPy, written from Darknet's definitions."""
+    weights = RandomWeights(seed=5)
+    model = build(TINY_CFG, weights)
+    biases, scales, means, variances, kernel, head_biases, head_kernel = weights.taken
+    blob = np.random.default_rng(0).random((1, 3, 32, 64), np.float32)
+
+    feature = convolve(blob[0], kernel.reshape(8, 3, 3, 3), stride=2)
+    feature = (feature - means[:, None, None]) / np.sqrt(variances[:, None, None] + 1e-6)
+    feature = feature * scales[:, None, None] + biases[:, None, None]
+    feature = np.where(feature > 0, feature, 0.1 * feature)
+    # size 2, stride 2: one pixel of padding below and to the right, which an even side never reaches.
+    feature = feature.reshape(8, 8, 2, 16, 2).max(axis=(2, 4))
+    raw = np.einsum("oc,chw->ohw", head_kernel.reshape(14, 8), feature) + head_biases[:, None, None]
+
+    expected = []
+    for y in range(8):
+        for x in range(16):
+            for number, anchor in enumerate([(4, 6), (10, 12)]):
+                t = raw[number * 7 : number * 7 + 7, y, x]
+                centre = ((x + sigmoid(t[0])) / 16, (y + sigmoid(t[1])) / 8)
+                size = (np.exp(t[2]) * anchor[0] / 64, np.exp(t[3]) * anchor[1] / 32)
+                expected.append([*centre, *size, *(sigmoid(t[4]) * sigmoid(t[5:]))])
+    np.testing.assert_allclose(run(model, blob)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def convolve(picture: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
+    padded = np.pad(picture, ((0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))[:, ::stride, ::stride]
+    return np.einsum("chwij,ocij->ohw", windows, kernel)
+
+
+def sigmoid(value: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-value))
+
+
+def test_scale_x_y_widens_the_centre_and_new_coords_squares_the_size() -> None:
+    blob = np.random.default_rng(0).random((1, 3, 32, 64), np.float32)
+    plain = run(build(TINY_CFG), blob)[0]
+    wide = run(build(TINY_CFG.replace("num=3", "num=3\nscale_x_y=2.0")), blob)[0]
+    cell = np.arange(16 * 8 * 2) // 2 % 16
+    in_cell = plain[:, 0] * 16 - cell
+    np.testing.assert_allclose(wide[:, 0] * 16 - cell, 2 * in_cell - 0.5, atol=1e-4)
+
+    logistic = TINY_CFG.replace("activation=linear", "activation=logistic")
+    new = run(build(logistic.replace("num=3", "num=3\nnew_coords=1")), blob)[0]
+    probability = np.log(plain[0, 2] * 64 / 4)
+    np.testing.assert_allclose(new[0, 2], (2 * sigmoid(probability)) ** 2 * 4 / 64, rtol=1e-4)
+
+
+@pytest.mark.parametrize("activation", ["linear", "leaky", "relu", "logistic", "mish", "swish"])
+def test_activations(activation: str) -> None:
+    cfg = TINY_CFG.replace("activation=linear", f"activation={activation}")
+    rows = {}
+    for name, text in {"linear": TINY_CFG, activation: cfg}.items():
+        model = build(text)
+        value = next(node.input[0] for node in model.graph.node if node.op_type == "Reshape")
+        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(value))
+        session = onnxruntime.InferenceSession(model.SerializeToString())
+        rows[name] = session.run([value], {"image": np.ones((1, 3, 32, 64), np.float32)})[0]
+    x = rows["linear"]
+    expected = {
+        "linear": x,
+        "leaky": np.where(x > 0, x, 0.1 * x),
+        "relu": np.maximum(x, 0),
+        "logistic": sigmoid(x),
+        "mish": x * np.tanh(np.log1p(np.exp(x))),
+        "swish": x * sigmoid(x),
+    }[activation]
+    np.testing.assert_allclose(rows[activation], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_routes_shortcuts_groups_and_upsampling() -> None:
+    cfg = (
+        TINY_CFG.split("[yolo]")[0].replace("filters=14", "filters=8")
+        + "[shortcut]\nfrom=-2\nactivation=linear\n"
+        + "[route]\nlayers=-1\ngroups=2\ngroup_id=1\n"
+        + "[upsample]\nstride=2\n"
+        + "[route]\nlayers=-1,0\n"
+        + "[dropout]\nprobability=.2\n"
+        + "[convolutional]\nfilters=14\nsize=1\nactivation=linear\n"
+        + "[yolo]\nmask=0,1\nanchors=4,6,10,12\nclasses=2\nnum=2\n"
+    )
+    model = build(cfg)
+    onnx.checker.check_model(model, full_check=True)
+    names = ["maxpool_1", "convolutional_2", "upsample_5", "convolutional_0_leaky", "route_6"]
+    for name in names:
+        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    blob = np.random.default_rng(0).random((1, 3, 32, 64), np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    pooled, convolved, upsampled, first, joined = session.run(names, {"image": blob})
+    added = (pooled + convolved)[:, 4:]
+    np.testing.assert_allclose(upsampled, added.repeat(2, axis=2).repeat(2, axis=3), rtol=1e-5)
+    np.testing.assert_array_equal(joined, np.concatenate([upsampled, first], axis=1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("[maxpool]", "[lstm]", 13, "unknown section [lstm]"),
+        ("[net]", "[convolutional]", None, "expected [net] first"),
+        ("stride=2\npad", "stride=2\ndilation=2\npad", 10, "unknown option 'dilation'"),
+        ("activation=leaky", "activation=selu", 11, "activation='selu', expected one of leaky, linear"),
+        ("filters=8", "filters=eight", 7, "filters='eight', expected whole numbers"),
+        ("filters=8", "filters=0", 7, "filters=0, expected a whole number of at least 1"),
+        ("filters=14", "filters=13", 24, "need 14 channels, the section before gives 13"),
+        ("mask = 0,1", "mask = 0,3", 25, "expected numbers from 0 to 2"),
+        ("anchors = 4,6, 10,12, 20,30", "anchors = 4,6, 10,12", 26, "anchors has 4 numbers"),
+        ("filters=8", "filters 8", 7, "expected 'option = value'"),
+        ("[maxpool]\nsize=2\nstride=2", "[shortcut]\nfrom=-5\nactivation=linear", 14, "from=-5 points outside"),
+        (
+            "[maxpool]\nsize=2\nstride=2",
+            "[route]\nlayers=0\ngroups=3\ngroup_id=1",
+            15,
+            "can't be taken from 8 channels",
+        ),
+        ("width=64", "channels=1\nwidth=64", 2, "channels must be 3"),
+    ],
+)
+def test_bad_configurations_name_file_line_and_section(old: str, new: str, line: int | None, words: str) -> None:
+    assert old in TINY_CFG
+    message = error_of(build, TINY_CFG.replace(old, new, 1))
+    assert message.startswith("a.cfg")
+    assert words in message
+    if line:
+        assert f"line {line}" in message
+
+
+def test_a_text_that_is_no_configuration() -> None:
+    assert "before any [section]" in error_of(parse_config, "<!DOCTYPE html>\n<html>", "a.cfg")
+    assert "no sections" in error_of(parse_config, "", "a.cfg")
+
+
+def test_a_network_without_yolo_sections() -> None:
+    assert "detects nothing" in error_of(build, TINY_CFG.split("[yolo]")[0])
+
+
+def test_labels_are_stored_and_counted() -> None:
+    model = build(TINY_CFG, labels=["cat", "dog"])
+    assert {entry.key: entry.value for entry in model.metadata_props} == {"labels": '["cat", "dog"]'}
+    with pytest.raises(DarknetError, match=r"line 27, \[yolo\]: classes=2, but there are 3 names"):
+        build(TINY_CFG, labels=["cat", "dog", "cow"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: data[:-4], r"a.cfg, line 17, \[convolutional\]: .*the kernel need 112 floats, 111 are left"),
+        (
+            lambda data: data[:60],
+            r"a.cfg, line 5, \[convolutional\]: .*the batch norm scales need 8 floats, 2 are left",
+        ),
+        (lambda data: data + bytes(8), r"2 floats are left over"),
+        (lambda data: data[:-3], r"no whole number of floats"),
+        (lambda data: data[:10], r"10 bytes, too short for the header"),
+        (lambda data: b"", r"0 bytes, too short for the header"),
+        (lambda data: b"<!DOCTYPE html><html><body>moved</body></html>", r"is an HTML page"),
+        (lambda data: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", r"is a Git LFS pointer"),
+        (lambda data: b"PK\x03\x04" + data, r"is a zip archive"),
+        (lambda data: b"\x07\x00\x00\x00" + data[4:], r"version 7.2, expected 0.1 or 0.2"),
+        # What a text editor makes of it: every byte above 127 became a replacement character.
+        (lambda data: data.decode("utf-8", "replace").encode(), r"floats|too short|version"),
+        (lambda data: data[:20] + b"\x00\x00\xc0\x7f" + data[24:], r"damaged: the biases .* are not all finite"),
+        (lambda data: data[:116] + b"\x00\x00\x80\xbf" + data[120:], r"variance is negative"),
+    ],
+)
+def test_bad_weights_are_an_error_that_says_what_was_expected(tmp_path: Path, change, words: str) -> None:
+    path = weights_for(TINY_CFG, tmp_path / "net.weights")
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(DarknetError, match=words) as raised:
+        build(TINY_CFG, Weights(path))
+    assert "net.weights" in str(raised.value)
+
+
+def test_the_old_header_is_four_bytes_shorter(tmp_path: Path) -> None:
+    path = weights_for(TINY_CFG, tmp_path / "new.weights")
+    data = path.read_bytes()
+    old = tmp_path / "old.weights"
+    old.write_bytes(b"\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0" + data[20:])
+    assert build(TINY_CFG, Weights(old)) == build(TINY_CFG, Weights(path))
+
+
+def test_comments_and_spaces_are_ignored(tmp_path: Path) -> None:
+    noisy = re.sub(r"(?m)^(\w+)=", r"  \1 = ", TINY_CFG).replace("[yolo]", "# the head\n; really\n[yolo]  # here")
+    path = write_model(tmp_path / "m") / "net.weights"
+    assert build(noisy, Weights(path)) == build(TINY_CFG, Weights(path))

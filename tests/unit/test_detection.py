@@ -1,0 +1,154 @@
+"""Decoding, the tutorial's selection, and drawing."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from barevision.detection import (
+    ImageError,
+    ImageTooLargeError,
+    annotate,
+    class_colors,
+    decode_image,
+    encode_image,
+    select_detections,
+    to_blob,
+)
+
+
+def encoded(image: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., ::-1] if image.ndim == 3 else image).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
+def test_lossless_pictures_come_back_as_they_were(photo: np.ndarray, kind: str) -> None:
+    np.testing.assert_array_equal(decode_image(encoded(photo, kind), 10**6), photo)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "GIF", "AVIF"])
+def test_other_formats_are_decoded(kind: str) -> None:
+    grey = np.full((40, 60, 3), 128, np.uint8)
+    image = decode_image(encoded(grey, kind), 10**6)
+    assert image.shape == (40, 60, 3)
+    np.testing.assert_allclose(image, 128, atol=3)
+
+
+def test_exif_orientation_is_applied(photo: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = decode_image(encoded(photo, "JPEG", quality=100, exif=exif), 10**6)
+    assert turned.shape == (160, 120, 3)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"xx", b"\xff\xd8\xff", b"<html></html>", b"\x89PNG\r\n\x1a\n" + bytes(30), b"GIF89a", b"%PDF-1.4"],
+)
+def test_what_is_no_picture_is_refused(data: bytes) -> None:
+    with pytest.raises(ImageError):
+        decode_image(data, 10**6)
+
+
+def test_a_picture_cut_short_is_refused(photo: np.ndarray) -> None:
+    data = encoded(photo, "JPEG")
+    with pytest.raises(ImageError, match="damaged"):
+        decode_image(data[: len(data) // 2], 10**6)
+
+
+def test_pixels_are_limited_by_the_header_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    chunk = b"IHDR" + struct.pack(">2I5B", 10_000, 10_000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    bomb += struct.pack(">I", 1000) + b"IDAT"
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(ImageTooLargeError, match="10000x10000 = 100000000 pixels, allowed are 50000000"):
+        decode_image(bomb, 50_000_000)
+
+
+def test_encoding_comes_back(photo: np.ndarray) -> None:
+    np.testing.assert_array_equal(decode_image(encode_image(photo, ".png"), 10**6), photo)
+
+
+def test_the_blob_is_stretched_rgb() -> None:
+    image = np.zeros((10, 20, 3), np.uint8)
+    image[:, :10] = (255, 0, 51)
+    blob = to_blob(image, (4, 8))
+    assert blob.shape == (1, 3, 4, 8)
+    np.testing.assert_allclose(blob[0, :, 0, 0], [0.2, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(blob[0, :, 0, -1], 0)
+
+
+def tutorial_selection(rows: np.ndarray, size: tuple[int, int], confidence: float, nms: float) -> list[tuple]:
+    """The tutorial's loop, row by row."""
+    height, width = size
+    boxes, confidences, class_ids = [], [], []
+    for row in rows:
+        class_id = int(np.argmax(row[4:]))
+        if row[4 + class_id] > confidence:
+            centre_x, centre_y, w, h = (row[:4] * np.array([width, height, width, height])).astype("int")
+            boxes.append([int(centre_x - w / 2), int(centre_y - h / 2), int(w), int(h)])
+            confidences.append(float(row[4 + class_id]))
+            class_ids.append(class_id)
+    kept = cv2.dnn.NMSBoxes(boxes, confidences, confidence, nms)
+    return [(class_ids[i], confidences[i], tuple(boxes[i])) for i in np.array(kept, int).ravel()]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_selection_is_the_tutorials(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    rows = random.random((300, 9), np.float32)
+    rows[:, 2:4] *= 0.5
+    found = select_detections(rows, (333, 517), 0.5, 0.3)
+    expected = tutorial_selection(rows, (333, 517), 0.5, 0.3)
+    assert [(item.class_id, item.confidence, item.box) for item in found] == expected
+    assert len(found) > 3
+    assert [item.confidence for item in found] == sorted((item.confidence for item in found), reverse=True)
+
+
+def test_overlapping_boxes_of_two_classes_suppress_each_other() -> None:
+    rows = np.array([[0.5, 0.5, 0.4, 0.4, 0.9, 0], [0.5, 0.5, 0.4, 0.42, 0, 0.8]], np.float32)
+    assert [item.class_id for item in select_detections(rows, (100, 100), 0.5, 0.3)] == [0]
+    assert [item.class_id for item in select_detections(rows, (100, 100), 0.5, 0.99)] == [0, 1]
+
+
+def test_nothing_above_the_confidence() -> None:
+    assert select_detections(np.full((10, 6), 0.4, np.float32), (100, 100), 0.5, 0.3) == []
+
+
+def test_infinite_boxes_do_no_harm() -> None:
+    rows = np.array([[0.5, 0.5, np.inf, 0.4, 0.9, 0], [np.nan, 0.5, 0.1, 0.1, 0.8, 0]], np.float32)
+    assert {item.class_id for item in select_detections(rows, (100, 100), 0.5, 0.3)} == {0}
+
+
+def test_a_flood_of_candidates_is_cut_to_the_best() -> None:
+    random = np.random.default_rng(0)
+    rows = random.random((20_000, 5), np.float32)
+    rows[:, 2:4] *= 0.001
+    found = select_detections(rows, (10_000, 10_000), 0.0, 0.3)
+    assert len(found) <= 3000
+    assert found[0].confidence == rows[:, 4].max()
+
+
+def test_colours_are_the_tutorials() -> None:
+    np.random.seed(42)
+    expected = np.random.randint(0, 255, size=(80, 3))
+    np.testing.assert_array_equal(class_colors(80), expected)
+
+
+def test_annotations_leave_the_picture_alone_and_draw_on_a_copy(photo: np.ndarray) -> None:
+    before = photo.copy()
+    answer = [{"boxes": [-10, 20, 80, 60], "color": [10, 200, 30], "label": "traffic light", "confidence": 0.987}]
+    drawn = annotate(photo, answer)
+    np.testing.assert_array_equal(photo, before)
+    assert drawn.shape == photo.shape
+    np.testing.assert_array_equal(drawn[80, 30], [10, 200, 30])
+    assert (drawn == (10, 200, 30)).all(axis=2).sum() > 500
+    np.testing.assert_array_equal(annotate(photo, []), photo)

@@ -1,0 +1,157 @@
+"""Downloads against a server that does everything that was ever seen to go wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from barevision.models import ModelError
+from barevision.models.catalogue import ModelFile
+from barevision.models.download import download
+
+CONTENT = bytes(range(256)) * 4096
+HTML = b"<!DOCTYPE html><html><body>This page has moved.</body></html>"
+
+
+class Mirror(http.server.BaseHTTPRequestHandler):
+    """The path says how the mirror behaves; `server.seen` records (path, Range header)."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        requested = self.headers.get("Range")
+        self.server.seen.append((self.path, requested))
+        getattr(self, f"answer_{self.path.strip('/').replace('-', '_')}")(requested)
+
+    def answer_good(self, requested: str | None) -> None:
+        start = int(requested.removeprefix("bytes=").rstrip("-")) if requested else 0
+        self.send(CONTENT[start:], 206 if requested else 200)
+
+    def answer_no_ranges(self, requested: str | None) -> None:
+        self.send(CONTENT)
+
+    def answer_missing(self, requested: str | None) -> None:
+        self.send(b"no such file", 404)
+
+    def answer_html(self, requested: str | None) -> None:
+        self.send(HTML, kind="text/html")
+
+    def answer_other(self, requested: str | None) -> None:
+        self.send(CONTENT[::-1])
+
+    def answer_too_long(self, requested: str | None) -> None:
+        self.send(CONTENT + b"more")
+
+    def answer_endless(self, requested: str | None) -> None:
+        self.send_response(200)
+        self.end_headers()
+        for _ in range(100):
+            self.wfile.write(CONTENT)
+        self.close_connection = True
+
+    def answer_cut(self, requested: str | None) -> None:
+        """Announces everything, sends a half, hangs up."""
+        start = int(requested.removeprefix("bytes=").rstrip("-")) if requested else 0
+        self.send(CONTENT[start : (start + len(CONTENT)) // 2], 206 if requested else 200, len(CONTENT) - start)
+        self.close_connection = True
+
+    def send(self, body: bytes, status: int = 200, length: int | None = None, kind: str = "application/x") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def mirror() -> Iterator[http.server.ThreadingHTTPServer]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
+        server.seen = []
+        server.handle_error = lambda *_: None
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def model_file(server: http.server.ThreadingHTTPServer, *paths: str) -> ModelFile:
+    urls = tuple(f"http://127.0.0.1:{server.server_port}/{path}" for path in paths)
+    return ModelFile("net.weights", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), urls)
+
+
+def test_a_file_is_fetched_once_and_progress_is_told(mirror, tmp_path: Path) -> None:
+    told = []
+    path = download(model_file(mirror, "good"), tmp_path / "m", lambda *progress: told.append(progress))
+    assert path.read_bytes() == CONTENT
+    assert told[-1] == ("net.weights", len(CONTENT), len(CONTENT))
+    assert [there for _, there, _ in told] == sorted(there for _, there, _ in told)
+    download(model_file(mirror, "good"), tmp_path / "m")
+    assert len(mirror.seen) == 1
+    assert not (tmp_path / "m" / "net.weights.part").exists()
+
+
+@pytest.mark.parametrize("bad", ["missing", "html", "other", "too-long", "endless", "cut"])
+def test_the_next_mirror_makes_up_for_a_bad_one(mirror, tmp_path: Path, bad: str) -> None:
+    assert download(model_file(mirror, bad, "good"), tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ("missing", "404 Client Error"),
+        ("html", r"answers 61 bytes \(text/html\), expected 1048576"),
+        ("other", "the content is wrong: sha256 [0-9a-f]{64}, expected"),
+        ("too-long", "answers 1048580 bytes"),
+        ("endless", "the content is wrong"),
+        ("cut", "524288 bytes read"),
+    ],
+)
+def test_without_a_good_mirror_the_error_says_what_each_did(mirror, tmp_path: Path, bad: str, words: str) -> None:
+    with pytest.raises(ModelError, match=words) as raised:
+        download(model_file(mirror, bad, "missing"), tmp_path)
+    assert "/missing: 404" in str(raised.value)
+    assert f"put it at {tmp_path / 'net.weights'}" in str(raised.value)
+    assert not (tmp_path / "net.weights").exists()
+
+
+def test_a_cut_connection_is_resumed_where_it_ended(mirror, tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        download(model_file(mirror, "cut"), tmp_path)
+    half = (tmp_path / "net.weights.part").stat().st_size
+    assert 0 < half < len(CONTENT)
+    assert download(model_file(mirror, "good"), tmp_path).read_bytes() == CONTENT
+    assert mirror.seen[-1] == ("/good", f"bytes={half}-")
+
+
+def test_a_server_without_ranges_starts_anew(mirror, tmp_path: Path) -> None:
+    (tmp_path / "net.weights.part").write_bytes(CONTENT[:1000])
+    assert download(model_file(mirror, "no-ranges"), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_wrong_beginning_is_thrown_away_and_fetched_again(mirror, tmp_path: Path) -> None:
+    (tmp_path / "net.weights.part").write_bytes(b"\0" * 1000)
+    assert download(model_file(mirror, "good", "good"), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_bad_file_in_place_is_replaced_and_a_good_one_survives_bad_mirrors(mirror, tmp_path: Path) -> None:
+    (tmp_path / "net.weights").write_bytes(HTML)
+    download(model_file(mirror, "good"), tmp_path)
+    assert download(model_file(mirror, "html"), tmp_path).read_bytes() == CONTENT
+
+
+def test_two_at_once_fetch_it_once(mirror, tmp_path: Path) -> None:
+    threads = [threading.Thread(target=download, args=(model_file(mirror, "good"), tmp_path)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(mirror.seen) == 1

@@ -1,0 +1,186 @@
+"""Names, folders, and the ONNX files prepared from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from barevision.darknet import DarknetError
+from barevision.detector import WrongAnswerError, load_detector
+from barevision.models import (
+    ModelError,
+    catalogue_names,
+    differences,
+    find_source,
+    prepare,
+    requirements,
+)
+from barevision.settings import load_settings
+from tests.unit.darknet_files import TINY_CFG, write_model
+
+
+def test_the_catalogue_is_complete() -> None:
+    assert catalogue_names()[:3] == ["roadsigns", "yolov3", "yolov3-tiny"]
+    for name in catalogue_names()[1:]:
+        source = find_source(name)
+        assert set(source.files) == {"cfg", "weights", "names"}
+        assert all(side % 32 == 0 for side in source.input_size)
+        for file in source.files.values():
+            assert re.fullmatch("[0-9a-f]{64}", file.sha256)
+            assert len(file.urls) > 1
+            assert all(url.startswith("https://") for url in file.urls)
+
+
+def test_the_catalogues_small_files_are_the_real_ones(assets: Path) -> None:
+    import hashlib
+
+    for name in ("yolov3", "yolov3-tiny"):
+        files = find_source(name).files
+        for part, path in {"cfg": f"cfg/{name}.cfg", "names": "coco.names"}.items():
+            data = (assets / "models" / path).read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (files[part].size, files[part].sha256)
+
+
+def test_an_unknown_model_is_an_error_that_lists_the_known_ones() -> None:
+    with pytest.raises(ModelError, match=r"unknown model .yolo12.: .* roadsigns, yolov3"):
+        find_source("yolo12")
+
+
+def test_a_folder_needs_exactly_one_file_of_each_kind(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "mine")
+    (folder / "second.cfg").write_text("")
+    with pytest.raises(ModelError, match=r"exactly one \.cfg file, found net.cfg, second.cfg"):
+        find_source(str(folder))
+    (folder / "second.cfg").unlink()
+    (folder / "net.names").unlink()
+    with pytest.raises(ModelError, match=r"exactly one \.names file, found none"):
+        find_source(str(folder))
+
+
+def test_preparing_twice_converts_once(tmp_path: Path) -> None:
+    source = find_source(str(write_model(tmp_path / "mine")))
+    first = prepare(source, tmp_path / "models")
+    before = first.path.stat()
+    second = prepare(source, tmp_path / "models")
+    assert (first.changed, second.changed) == (True, False)
+    assert second.labels == ["cat", "dog"]
+    assert second.path.stat().st_mtime_ns == before.st_mtime_ns
+    assert sorted(path.suffix for path in second.path.parent.iterdir()) == [".json", ".onnx"]
+
+
+def test_other_weights_are_another_model(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "mine")
+    first = prepare(find_source(str(folder)), tmp_path / "models")
+    weights = np.fromfile(folder / "net.weights", np.uint8)
+    weights[-1] ^= 1
+    weights.tofile(folder / "net.weights")
+    second = prepare(find_source(str(folder)), tmp_path / "models")
+    assert second.path != first.path
+    assert first.path.exists()
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"half"), os.unlink])
+def test_a_damaged_prepared_file_is_made_again(tmp_path: Path, damage) -> None:
+    source = find_source(str(write_model(tmp_path / "mine")))
+    first = prepare(source, tmp_path / "models")
+    good = first.path.read_bytes()
+    damage(first.path)
+    assert prepare(source, tmp_path / "models").changed
+    assert first.path.read_bytes() == good
+
+
+def test_a_model_that_cant_be_read_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "mine")
+    (folder / "net.weights").write_bytes((folder / "net.weights").read_bytes()[:-4])
+    with pytest.raises(DarknetError, match=r"net\.weights ends here"):
+        prepare(find_source(str(folder)), tmp_path / "models")
+    assert list(tmp_path.glob("models/**/*.onnx")) == []
+
+
+def test_a_file_that_changes_after_it_was_looked_at_is_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "mine")
+    source = find_source(str(folder))
+    (folder / "net.names").write_text("dog\ncat\n")
+    with pytest.raises(ModelError, match=r"net\.names changed"):
+        prepare(source, tmp_path / "models")
+
+
+def test_several_at_once_prepare_one_right_file(tmp_path: Path) -> None:
+    source = find_source(str(write_model(tmp_path / "mine")))
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(prepare(source, tmp_path / "models").path)) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+    assert not prepare(source, tmp_path / "models").changed
+
+
+def test_requirements_grow_with_the_weights() -> None:
+    disk, memory = requirements(find_source("yolov3"))
+    assert disk > 2 * 248_007_048
+    # Seen resident: 829 MB.
+    assert 800e6 < memory < 1100e6
+    assert requirements(find_source("yolov3-tiny"))[1] < memory
+
+
+def test_a_golden_answer_decides(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "mine")
+    from barevision.detection import encode_image
+
+    (folder / "golden.jpg").write_bytes(encode_image(np.zeros((32, 64, 3), np.uint8), ".jpg"))
+    (folder / "golden.json").write_text("[]")
+    detector = load_detector(load_settings(model=str(folder), models_dir=tmp_path / "models"))
+    assert "0 boxes were found" in detector.check()
+
+    wanted = [{"boxes": [1, 2, 3, 4], "color": [0, 0, 0], "label": "cat", "confidence": 0.9}]
+    (folder / "golden.json").write_text(json.dumps(wanted))
+    detector = load_detector(load_settings(model=str(folder), models_dir=tmp_path / "models"))
+    with pytest.raises(WrongAnswerError, match=r"missing: cat 0\.900 at \[1, 2, 3, 4\]"):
+        detector.check()
+
+
+def test_a_network_that_answers_no_numbers_is_found_out(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "mine")
+    # Finite weights, but far too large: exp() overflows in the boxes.
+    data = bytearray((folder / "net.weights").read_bytes())
+    values = np.frombuffer(data, "<f4", offset=20).copy()
+    values[-14 * 8 - 14 :] = 1e30
+    (folder / "net.weights").write_bytes(bytes(data[:20]) + values.tobytes())
+    detector = load_detector(load_settings(model=str(folder), models_dir=tmp_path / "models"))
+    with pytest.raises(WrongAnswerError, match="not finite"):
+        detector.check()
+
+
+def test_differences_name_what_is_missing_and_what_is_extra() -> None:
+    dog = {"boxes": [10, 20, 30, 40], "color": [1, 2, 3], "label": "dog", "confidence": 0.9}
+    moved = {**dog, "boxes": [12, 18, 30, 40], "confidence": 0.904}
+    assert differences([dog], [moved], pixels=2, confidence=0.005) == []
+    assert len(differences([dog], [moved], pixels=1, confidence=0.005)) == 2
+    assert len(differences([dog], [moved], pixels=2, confidence=0.003)) == 2
+    assert differences([dog], []) == ["missing: dog 0.900 at [10, 20, 30, 40]"]
+    assert differences([], [dog]) == ["unexpected: dog 0.900 at [10, 20, 30, 40]"]
+    assert differences([dog], [dog, dog]) == ["unexpected: dog 0.900 at [10, 20, 30, 40]"]
+    assert len(differences([dog], [{**dog, "label": "cat"}])) == 2
+
+
+def test_the_input_size_of_the_catalogue_wins(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    folder = write_model(tmp_path / "mine", TINY_CFG)
+    source = replace(find_source(str(folder)), input_size=(64, 128))
+    prepared = prepare(source, tmp_path / "models")
+    from barevision.engines import load_engine
+
+    assert load_engine("onnxruntime", prepared.path, 1).input_size == (64, 128)
+    assert prepared.path != prepare(find_source(str(folder)), tmp_path / "models").path
