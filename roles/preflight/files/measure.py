@@ -1,6 +1,7 @@
 """Prints, as one line of JSON, what a machine has: memory, free disk, Python, and what was deployed before.
 
-Argument: JSON with `root`, `conda`, `models` (paths), `model` (a name) and `python` (the distribution's). Changes nothing.
+Argument: JSON with `root`, `conda`, `models` (paths), `model` (a name) and `python` (the distribution's).
+Changes nothing.
 """
 
 from __future__ import annotations
