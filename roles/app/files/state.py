@@ -81,7 +81,7 @@ def is_proven(release: Path, trial: str) -> bool:
     try:
         proof = json.loads((release / ".proven").read_text())
         return proof["trial"] == trial and Path(proof["path"]).is_file()
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
