@@ -1,0 +1,144 @@
+"""Prints, as one line of JSON, what of a deployment is already on this machine. Changes nothing.
+
+One look instead of a task for each question: a run that has nothing to do costs one round trip.
+
+Argument: JSON with
+- `root`, `models` (paths), `user`, `home`, `commit`, `python` (path of the interpreter environments are made of);
+- `directories`: a list of {path, owner, group, mode};
+- `settings`: {path, owner, group, mode, sha256} of the settings file as it should be;
+- `model`: a catalogue name or a folder; `trial`: what a release is tried with, as a text;
+- `keep`: how many releases stay.
+"""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+
+def sha256(*parts: bytes) -> str:
+    """The SHA-256 of `parts`, told apart, in hexadecimal."""
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def account_is_right(user: str, home: str) -> bool:
+    """Whether the system account is there as it should be: its own group, its home, no shell."""
+    try:
+        entry = pwd.getpwnam(user)
+        return (grp.getgrgid(entry.pw_gid).gr_name, entry.pw_dir, entry.pw_shell) == (user, home, "/usr/sbin/nologin")
+    except KeyError:
+        return False
+
+
+def is_right(wanted: dict) -> bool:
+    """Whether `path` exists with that owner, group and mode, and with that `sha256` if one is given."""
+    path = Path(wanted["path"])
+    try:
+        status = path.stat()
+        owner, group = pwd.getpwuid(status.st_uid).pw_name, grp.getgrgid(status.st_gid).gr_name
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if "sha256" in wanted else None
+    except (OSError, KeyError):
+        return False
+    found = (owner, group, f"{status.st_mode & 0o7777:04o}", content)
+    return found == (wanted["owner"], wanted["group"], wanted["mode"], wanted.get("sha256"))
+
+
+def has_commit(repository: Path, commit: str) -> bool:
+    """Whether the bare `repository` has `commit`."""
+    if not repository.is_dir() or not shutil.which("git"):
+        return False
+    command = ["git", "--git-dir", str(repository), "cat-file", "-e", f"{commit}^{{commit}}"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def environment_name(lock: Path, python: str) -> str | None:
+    """The name of the environment for that lock file and interpreter; None while one of them is not there."""
+    try:
+        found = subprocess.run([python, "--version"], capture_output=True, check=True)
+        return sha256(lock.read_bytes(), python.encode(), found.stdout)[:16]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def model_signature(model: str) -> str:
+    """Changes whenever a file of the model in the folder `model` does. A catalogue's model never changes."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    files = sorted((file.name, *file.stat()[6:9:2]) for file in folder.iterdir())
+    return sha256(json.dumps(files).encode())
+
+
+def is_proven(release: Path, trial: str) -> bool:
+    """Whether `release` was tried with exactly that, and the model prepared then is still there."""
+    try:
+        proof = json.loads((release / ".proven").read_text())
+        return proof["trial"] == trial and Path(proof["path"]).is_file()
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def in_use(releases: Path) -> set[str]:
+    """The releases that some process works in: the running service's, until it is restarted."""
+    used = set()
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            place = link.readlink()
+        except OSError:
+            continue
+        if releases in place.parents:
+            used.add(place.relative_to(releases).parts[0])
+    return used
+
+
+def stale(root: Path, current: str | None, commit: str, keep: int) -> list[str]:
+    """What can go: releases beyond the newest `keep`, and environments that no other release names."""
+    releases, envs = root / "releases", root / "envs"
+    if not releases.is_dir():
+        return []
+    by_age = sorted(releases.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
+    needed = {current, commit} | in_use(releases)
+    kept = [path for path in by_age if path.name in needed]
+    others = [path for path in by_age if path.name not in needed and not path.name.startswith(".")]
+    kept += others[: max(0, keep - len(kept))]
+    named = {os.path.realpath(path / "env") for path in kept}
+    unnamed = [path for path in envs.iterdir() if os.path.realpath(path) not in named] if envs.is_dir() else []
+    return [str(path) for path in by_age if path not in kept] + [str(path) for path in unnamed]
+
+
+def look(wanted: dict) -> dict:
+    """What is there of what is `wanted`."""
+    root = Path(wanted["root"])
+    release = root / "releases" / wanted["commit"]
+    environment = environment_name(release / "app" / "requirements.txt", wanted["python"])
+    place = root / "envs" / (environment or "-")
+    trial = sha256(wanted["trial"].encode(), str(place).encode(), model_signature(wanted["model"]).encode())
+    current = (root / "current").resolve().name if (root / "current").is_symlink() else None
+    models = Path(wanted["models"])
+    return {
+        "account": account_is_right(wanted["user"], wanted["home"]),
+        "directories": [entry["path"] for entry in wanted["directories"] if not is_right(entry)],
+        "commit": has_commit(root / "repo.git", wanted["commit"]),
+        "release": release.is_dir(),
+        "environment": environment,
+        "environment_is_complete": (place / ".complete").is_file(),
+        "environment_is_named": os.path.realpath(release / "env") == str(place),
+        "trial": trial,
+        "proven": is_proven(release, trial),
+        "settings": is_right(wanted["settings"]),
+        "current": current,
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "models_free": shutil.disk_usage(models).free if models.is_dir() else None,
+        "stale": stale(root, current, wanted["commit"], wanted["keep"]),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(look(json.loads(sys.argv[1]))))

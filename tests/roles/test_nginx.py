@@ -1,0 +1,213 @@
+"""The rendered site in a real NGINX, in front of a service that isn't the app: what NGINX itself does."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import socketserver
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.roles.rendering import Site
+
+_LIMIT = 200_000
+_NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
+
+pytestmark = pytest.mark.skipif(not _NGINX, reason="nginx is not installed here")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers with the request's headers, or fails as the path says."""
+
+    server: _Backend
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        self.server.seen.append((self.path, len(body)))
+        if self.path == "/dies" and len(self.server.seen) == 1:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        status = int(self.path[1:]) if self.path[1:].isdigit() else 200
+        answer = json.dumps({"mine": status, **self.headers}).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/problem+json" if status >= 400 else "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST  # noqa: N815 (the name is the library's)
+
+    def log_message(self, *args: object) -> None: ...
+
+    def address_string(self) -> str:
+        return ""
+
+
+class _Backend(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    seen: list[tuple[str, int]]
+
+
+@dataclass
+class Nginx:
+    """A running NGINX. `seen` lists the requests that came through, as (path, bytes of the body)."""
+
+    address: tuple[str, int]
+    backend: _Backend | None = None
+    seen: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address[0]}:{self.address[1]}"
+
+    def talk(self, request: bytes) -> tuple[int, dict]:
+        """Status and problem document that NGINX answers to `request`, byte for byte."""
+        with socket.create_connection(self.address, 10) as connection:
+            connection.sendall(request)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b"Content-Type: application/problem+json" in head, answer
+        return int(head.split()[1]), json.loads(body)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def nginx(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nginx]:
+    """The site with a small body limit; without a service behind it if the test is marked so by its name."""
+    upstream, port = tmp_path / "upstream", free_port()
+    site = Site(app_max_body_bytes=_LIMIT, gunicorn_socket=str(upstream), nginx_port=port, nginx_client_timeout=5)
+    (tmp_path / "site").write_text(site.render("nginx", "etc/nginx/sites-available/barevision"))
+    folders = "".join(
+        f"{name}_temp_path {tmp_path}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    user = "user root; " if os.geteuid() == 0 else ""
+    (tmp_path / "nginx.conf").write_text(
+        f"{user}daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; "
+        f"events {{}} http {{ {folders} access_log off; include {tmp_path}/site; }}"
+    )
+    command = [_NGINX, "-c", str(tmp_path / "nginx.conf")]
+    tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+    assert tested.returncode == 0, tested.stderr
+
+    running = Nginx(("127.0.0.1", port))
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    try:
+        if "without_service" not in request.node.name:
+            running.backend = _Backend(str(upstream), _Handler)
+            running.backend.seen = running.seen
+            threading.Thread(target=running.backend.serve_forever, daemon=True).start()
+        _wait_for(running.address, process)
+        yield running
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stderr.close()
+        if running.backend:
+            running.backend.shutdown()
+            running.backend.server_close()
+
+
+def _wait_for(address: tuple[str, int], process: subprocess.Popen) -> None:
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(address) == 0:
+                return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    pytest.fail(f"NGINX does not listen on {address}")
+
+
+def test_what_the_app_answers_passes_unchanged(nginx: Nginx) -> None:
+    for status in (200, 400, 404, 413, 422, 500):
+        answer = requests.post(f"{nginx.url}/{status}", data=b"x", timeout=10)
+
+        assert (answer.status_code, answer.json()["mine"]) == (status, status)
+
+
+def test_a_body_up_to_the_limit_passes(nginx: Nginx) -> None:
+    assert requests.post(f"{nginx.url}/predict", data=b"x" * _LIMIT, timeout=10).status_code == 200
+    assert nginx.seen == [("/predict", _LIMIT)]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_larger_body_is_refused_at_the_door(nginx: Nginx, chunked: bool) -> None:
+    body = b"x" * (_LIMIT + 1)
+
+    answer = requests.post(f"{nginx.url}/predict", data=iter([body]) if chunked else body, timeout=10)
+
+    assert answer.status_code == 413
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["detail"] == f"the body is larger than {_LIMIT} bytes"
+    assert nginx.seen == []
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"GARBAGE\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", 400),
+        (b"GET / HTTP/9.1\r\nHost: x\r\n\r\n", 505),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 9000 + b"\r\n\r\n", 431),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\nConnection: close\r\n\r\n", 501),
+        (b"TRACE / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 501),
+        (b"GET /.problem HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404),
+    ],
+    ids=["garbage", "no host", "version", "long address", "large header", "encoding", "trace", "internal"],
+)
+def test_what_is_no_request_gets_a_problem_document(nginx: Nginx, request_line: bytes, status: int) -> None:
+    found, document = nginx.talk(request_line)
+
+    assert (found, document["status"], document["type"]) == (status, status, "about:blank")
+    assert nginx.seen == []
+
+
+def test_without_service_a_client_is_told_to_come_back(nginx: Nginx) -> None:
+    answer = requests.get(f"{nginx.url}/readyz", timeout=10)
+
+    assert answer.status_code == 503
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.json()["detail"] == "the detector is not running"
+
+
+def test_a_request_whose_server_dies_is_sent_again(nginx: Nginx) -> None:
+    answer = requests.post(f"{nginx.url}/dies", data=b"x" * 1000, timeout=10)
+
+    assert answer.status_code == 200
+    assert nginx.seen == [("/dies", 1000), ("/dies", 1000)]
+
+
+def test_the_request_id_is_passed_on_and_answered(nginx: Nginx) -> None:
+    given = requests.get(nginx.url, headers={"X-Request-ID": "mine-1"}, timeout=10)
+    harmful = requests.get(nginx.url, headers={"X-Request-ID": 'a" b'}, timeout=10)
+    refused = requests.post(nginx.url, data=b"x" * (_LIMIT + 1), headers={"X-Request-ID": "mine-2"}, timeout=10)
+
+    assert given.headers["X-Request-ID"] == given.json()["X-Request-ID"] == "mine-1"
+    assert harmful.headers["X-Request-ID"] == harmful.json()["X-Request-ID"]
+    assert len(harmful.headers["X-Request-ID"]) == 32
+    assert refused.headers["X-Request-ID"] == "mine-2"
+
+
+def test_the_app_learns_who_asked_and_nobody_learns_the_version(nginx: Nginx) -> None:
+    answer = requests.get(nginx.url, headers={"X-Forwarded-For": "6.6.6.6"}, timeout=10)
+
+    assert answer.json()["X-Forwarded-For"] == "127.0.0.1"
+    assert answer.json()["X-Forwarded-Proto"] == "http"
+    assert answer.headers["Server"] == "nginx"
