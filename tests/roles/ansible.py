@@ -1,0 +1,56 @@
+"""Runs playbooks on this machine, for tests."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tests.roles.rendering import ROOT, environment
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of ansible-playbook came to. `output` is everything it printed, in one line each."""
+
+    status: int
+    output: str
+
+    @property
+    def changed(self) -> int:
+        """How many tasks changed something."""
+        return int(re.search(r"changed=(\d+)", self.output)[1])
+
+    @property
+    def words(self) -> str:
+        """The output with every run of white space as one space, to look for a sentence in."""
+        return " ".join(self.output.split())
+
+
+def run_role(role: str, folder: Path, *arguments: str, facts: dict | None = None, **variables: object) -> Run:
+    """Runs `role` on this machine with `variables`, its playbook in `folder`.
+
+    :param facts: in place of those that this machine has.
+    """
+    tasks = [{"ansible.builtin.set_fact": {**facts, "cacheable": True}}] if facts else []
+    play = [
+        {
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": not facts,
+            "gather_subset": ["!all", "min"],
+            "pre_tasks": tasks,
+            "roles": [role],
+        }
+    ]
+    playbook = folder / "playbook.yml"
+    playbook.write_text(yaml.safe_dump(play))
+    ansible = Path(sys.executable).with_name("ansible-playbook")
+    command = [str(ansible), "-i", "localhost,", str(playbook), "-e", json.dumps(variables), *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    return Run(done.returncode, done.stdout + done.stderr)
