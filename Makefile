@@ -27,7 +27,7 @@ lint: $(VENV)/.ready  ## Checks style: ruff, yamllint, ansible-lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/yamllint --strict .
-	$(BIN)/ansible-lint
+	PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint
 
 format: $(VENV)/.ready  ## Formats the Python code
 	$(BIN)/ruff check --fix

@@ -1,0 +1,43 @@
+"""One lab for all end-to-end tests: a Debian 12 and a Debian 13 machine, taken down at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab import FORWARDING, Lab, lab_tables
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips the tests of this folder where no lab can be made."""
+    if sys.platform == "linux" and os.geteuid() == 0:
+        return
+    reason = f"the lab's machines need root on Linux; this is {sys.platform} as user {os.geteuid()}"
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The machines debian-12 and debian-13, running. Afterwards nothing of them may be left."""
+    lab = Lab(
+        root=tmp_path_factory.mktemp("lab"),
+        bridge="bvtest0",
+        subnet="10.213.86",
+        machines={"debian-12": "bookworm", "debian-13": "trixie"},
+    )
+    lab.write_inventory()
+    forwarding = FORWARDING.read_text()
+    other_labs = lab_tables()
+    try:
+        lab.up()
+        yield lab
+    finally:
+        lab.down()
+    assert lab.traces() == []
+    if not other_labs | lab_tables():
+        assert FORWARDING.read_text() == forwarding

@@ -1,0 +1,190 @@
+"""Labs for the end-to-end tests, made by the playbooks that users run.
+
+Nothing here is a stand-in: a lab is made of `inventory/lab`'s own group variables, on a bridge, a subnet and folders
+of its own, so that a user's lab on the same computer is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+
+_RECAP_LINE = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>ok=\d+ .*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class PlaybookRun:
+    """What a finished `ansible-playbook` said: its whole output, and the recap as counts by host.
+
+    `recap["lab-1"]["changed"]` is the number of changed tasks of host lab-1.
+    """
+
+    output: str
+    recap: dict[str, dict[str, int]]
+
+    @property
+    def changed(self) -> int:
+        """Number of changed tasks, over all hosts."""
+        return sum(counts["changed"] for counts in self.recap.values())
+
+
+def run_playbook(playbook: str, *arguments: str | Path) -> PlaybookRun:
+    """Runs a playbook of the repository, such as "site.yml", with further arguments of `ansible-playbook`.
+
+    Raises AssertionError, with the whole output, where it fails.
+    """
+    command = [Path(sys.executable).with_name("ansible-playbook"), playbook, *arguments]
+    # Colours would hide the recap from us, and a user's own settings the repository's.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
+    }
+    environment["ANSIBLE_NOCOLOR"] = "1"
+    done = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise AssertionError(
+            f"{shlex.join(map(str, command))} failed with {done.returncode}:\n{done.stdout}"
+        )
+    return PlaybookRun(done.stdout, _parse_recap(done.stdout))
+
+
+def _parse_recap(output: str) -> dict[str, dict[str, int]]:
+    recap = output[output.rindex("PLAY RECAP") :]
+    return {
+        line["host"]: {
+            name: int(count) for name, count in (pair.split("=") for pair in line["counts"].split())
+        }
+        for line in _RECAP_LINE.finditer(recap)
+    }
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab with folders below `root`. `machines` maps names to Debian releases ("bookworm", "trixie")."""
+
+    root: Path
+    bridge: str
+    subnet: str
+    machines: dict[str, str]
+
+    @property
+    def inventory(self) -> Path:
+        """The folder to give to `ansible-playbook -i`. Its group variables are those of inventory/lab."""
+        return self.root / "inventory" / "lab"
+
+    @property
+    def directory(self) -> Path:
+        """Where the role keeps base images and machines."""
+        return self.root / "machines-of-the-lab"
+
+    @property
+    def access_directory(self) -> Path:
+        """Where the role keeps the key and the host keys: what inventory/lab says, seen from this inventory."""
+        return self.root / ".lab"
+
+    def address(self, machine: str) -> str:
+        """IPv4 address of a machine."""
+        return f"{self.subnet}.{11 + list(self.machines).index(machine)}"
+
+    def write_inventory(self) -> None:
+        """Writes hosts.yml beside a link to the repository's group variables."""
+        self.inventory.mkdir(parents=True)
+        (self.inventory / "group_vars").symlink_to(REPOSITORY / "inventory" / "lab" / "group_vars")
+        hosts = "".join(
+            f"    {name}: {{ansible_host: {self.address(name)}, lab_machine_release: {release}}}\n"
+            for name, release in self.machines.items()
+        )
+        (self.inventory / "hosts.yml").write_text(f"barevision:\n  hosts:\n{hosts}")
+
+    def copy_base_images(self, other: Lab) -> None:
+        """Takes over another lab's base images, to save building them again."""
+        self.directory.mkdir()
+        subprocess.run(
+            ["cp", "--archive", "--reflink=auto", other.directory / "base", self.directory],
+            check=True,
+        )
+
+    def playbook(self, playbook: str, *arguments: str) -> PlaybookRun:
+        """Runs a playbook with this lab's inventory and variables. Raises AssertionError where it fails."""
+        variables = {
+            "lab_machine_bridge": self.bridge,
+            "lab_machine_subnet": self.subnet,
+            "lab_machine_dir": self.directory,
+        }
+        own = [
+            argument for name, value in variables.items() for argument in ("-e", f"{name}={value}")
+        ]
+        return run_playbook(playbook, "-i", self.inventory, *own, *arguments)
+
+    def up(self, *arguments: str) -> PlaybookRun:
+        """Makes the machines, as a user does."""
+        return self.playbook("playbooks/lab.yml", *arguments)
+
+    def down(self) -> PlaybookRun:
+        """Takes everything down, as a user does."""
+        return self.playbook("playbooks/lab.yml", "-e", "lab_machine_state=absent")
+
+    def ssh(self, machine: str, command: str, timeout: float = 120) -> str:
+        """Runs a shell command in a machine, as the lab's user, and returns its standard output.
+
+        Raises AssertionError, with what it wrote, where it fails.
+        """
+        done = subprocess.run(
+            [
+                "ssh",
+                *("-i", self.access_directory / "id_ed25519"),
+                *("-o", f'UserKnownHostsFile="{self.access_directory}/known_hosts"'),
+                *("-o", "StrictHostKeyChecking=yes"),
+                *("-o", "BatchMode=yes"),
+                *("-o", "ConnectTimeout=5"),
+                f"admin@{self.address(machine)}",
+                command,
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise AssertionError(
+                f"{command!r} failed in {machine} with {done.returncode}:\n{done.stdout}{done.stderr}"
+            )
+        return done.stdout.strip()
+
+    def traces(self) -> list[str]:
+        """What of this lab exists on the computer right now: processes, interface, firewall table, files."""
+        found = [line for line in _output("ps", "-eo", "pid,args") if str(self.directory) in line]
+        found += [line for line in _output("ip", "-brief", "link") if line.startswith(self.bridge)]
+        found += [
+            line
+            for line in _output("nft", "list", "tables")
+            if line.endswith(f"barevision-lab-{self.bridge}")
+        ]
+        found += [str(path) for path in (self.directory, self.access_directory) if path.exists()]
+        return found
+
+
+def lab_tables() -> set[str]:
+    """The firewall tables of all labs of this computer: one for each lab."""
+    return {line for line in _output("nft", "list", "tables") if "barevision-lab-" in line}
+
+
+def _output(*command: str) -> list[str]:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()

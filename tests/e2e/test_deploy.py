@@ -1,0 +1,188 @@
+"""site.yml on bare machines: a dry run, a deployment, a prediction, and again. The tests stand in that order."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from lab import REPOSITORY, Lab
+
+from barevision.client import Client
+from barevision.models import differences, find_source
+
+MACHINES = ("debian-12", "debian-13")
+GOLDEN = find_source("roadsigns").golden
+
+each_machine = pytest.mark.parametrize("machine", MACHINES)
+
+
+def url(lab: Lab, machine: str, path: str = "") -> str:
+    return f"http://{lab.address(machine)}{path}"
+
+
+def assert_answers_rightly(lab: Lab, machine: str) -> None:
+    assert differences(GOLDEN.expected, Client(url(lab, machine)).predict(GOLDEN.image)) == []
+
+
+def assert_is_problem(response: requests.Response, status: int) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json()["status"] == status
+
+
+def journal(lab: Lab, machine: str) -> str:
+    return lab.ssh(machine, "sudo journalctl --unit barevision.service --no-pager --lines 100")
+
+
+def what_runs(lab: Lab, machine: str) -> str:
+    return lab.ssh(machine, "readlink /opt/barevision/current; systemctl show --property MainPID barevision.service")
+
+
+def test_a_dry_run_on_untouched_machines_changes_nothing(lab: Lab) -> None:
+    run = lab.playbook("site.yml", "--check", "--diff")
+    assert set(run.recap) >= set(MACHINES)
+    assert run.changed > 0
+    for machine in MACHINES:
+        assert lab.ssh(machine, "ls /opt") == ""
+        assert "nginx" not in lab.ssh(machine, "dpkg-query --show --showformat='${Package} '")
+
+
+def test_one_run_makes_the_service(lab: Lab) -> None:
+    lab.playbook("site.yml")
+    for machine in MACHINES:
+        assert_answers_rightly(lab, machine)
+
+
+@each_machine
+def test_everything_is_where_the_contract_says(lab: Lab, machine: str) -> None:
+    git = ["git", "-C", REPOSITORY, "rev-parse", "HEAD"]
+    commit = subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
+    assert lab.ssh(machine, "readlink -f /opt/barevision/current") == f"/opt/barevision/releases/{commit}"
+    assert lab.ssh(machine, "readlink -f /opt/barevision/current/env").startswith("/opt/barevision/envs/")
+    assert lab.ssh(machine, "getent passwd barevision").endswith(":/usr/sbin/nologin")
+    assert lab.ssh(machine, "stat -c '%U %G %a' /etc/barevision/barevision.env") == "root barevision 640"
+    assert lab.ssh(machine, "ls /etc/nginx/sites-enabled") == "barevision"
+    for question, answer in {"is-active": "active", "is-enabled": "enabled"}.items():
+        found = lab.ssh(machine, f"systemctl {question} barevision.socket barevision.service nginx.service")
+        assert found.split() == [answer] * 3
+
+
+@each_machine
+def test_real_photos_through_nginx(lab: Lab, machine: str, assets: Path) -> None:
+    """The stop signs of a good size on photos that the model never saw are found."""
+    folder = assets / "coco64"
+    stop_class = (assets / "models" / "coco.names").read_text().splitlines().index("stop sign")
+    answers = []
+    for label in sorted(folder.glob("labels/*.txt")):
+        boxes = [[float(value) for value in line.split()] for line in label.read_text().splitlines()]
+        if any(box[0] == stop_class and min(box[3:]) > 0.1 for box in boxes):
+            photo = folder / "images" / f"{label.stem}.jpg"
+            answers.append([item["label"] for item in Client(url(lab, machine)).predict(photo.read_bytes())])
+    assert answers
+    assert all("stop" in labels for labels in answers), answers
+
+
+@each_machine
+def test_errors_have_one_form_whoever_gives_them(lab: Lab, machine: str) -> None:
+    assert_is_problem(requests.get(url(lab, machine, "/nothing"), timeout=30), 404)
+    assert_is_problem(requests.get(url(lab, machine, "/predict"), timeout=30), 405)
+    assert_is_problem(requests.post(url(lab, machine, "/predict"), data=b"no picture", timeout=30), 400)
+    assert_is_problem(requests.post(url(lab, machine, "/predict"), data=bytes(21 * 2**20), timeout=30), 413)
+    assert_is_problem(requests.get(url(lab, machine, "/" + "x" * 20_000), timeout=30), 414)
+    for path in ("/healthz", "/readyz"):
+        assert requests.get(url(lab, machine, path), timeout=30).status_code == 200
+
+
+@each_machine
+def test_a_request_is_in_the_log_under_its_id(lab: Lab, machine: str) -> None:
+    headers = {"X-Request-ID": f"deploy-test-{machine}"}
+    response = requests.get(url(lab, machine, "/healthz"), headers=headers, timeout=30)
+    assert response.headers["X-Request-ID"] == headers["X-Request-ID"]
+    assert headers["X-Request-ID"] in journal(lab, machine)
+
+
+def test_a_second_run_changes_nothing(lab: Lab) -> None:
+    run = lab.playbook("site.yml")
+    assert run.changed == 0, run.output
+    assert set(run.recap) >= set(MACHINES)
+
+
+def test_a_dry_run_on_finished_machines_finds_nothing_to_do(lab: Lab) -> None:
+    run = lab.playbook("site.yml", "--check", "--diff")
+    assert run.changed == 0, run.output
+
+
+def test_killing_every_process_of_the_service_loses_no_request(lab: Lab) -> None:
+    machine = MACHINES[0]
+    statuses: list[int] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            response = requests.post(url(lab, machine, "/predict"), data=GOLDEN.image, timeout=60)
+            statuses.append(response.status_code)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    before = what_runs(lab, machine)
+    for _ in range(2):
+        time.sleep(3)
+        lab.ssh(machine, "sudo systemctl kill --signal=KILL barevision.service")
+    time.sleep(8)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert what_runs(lab, machine) != before
+    assert set(statuses) == {200}, (statuses, journal(lab, machine))
+    assert len(statuses) > 20
+
+
+def test_a_commit_that_answers_wrongly_never_serves(lab: Lab, tmp_path: Path) -> None:
+    """The run fails at the golden image, and the service stays as it was."""
+    machine = MACHINES[0]
+    before = what_runs(lab, machine)
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", REPOSITORY, clone], check=True)
+    golden = clone / "app" / "barevision" / "models" / "roadsigns" / "golden.json"
+    golden.write_text(json.dumps([{**GOLDEN.expected[0], "label": "elephant"}, *GOLDEN.expected[1:]]))
+    git = ["git", "-C", clone, "-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    subprocess.run([*git, "commit", "--quiet", "--all", "--message", "Break the golden answer"], check=True)
+
+    with pytest.raises(AssertionError, match="missing: elephant"):
+        lab.playbook(str(clone / "site.yml"), "--limit", machine)
+
+    assert what_runs(lab, machine) == before
+    assert_answers_rightly(lab, machine)
+
+
+def test_a_changed_setting_reaches_the_service_and_goes_back(lab: Lab) -> None:
+    machine = MACHINES[0]
+    assert lab.playbook("site.yml", "--limit", machine, "-e", "app_confidence=0.99999").changed > 0
+    assert Client(url(lab, machine)).predict(GOLDEN.image) == []
+    assert lab.playbook("site.yml", "--limit", machine).changed > 0
+    assert_answers_rightly(lab, machine)
+
+
+@each_machine
+def test_the_service_comes_back_after_a_reboot(lab: Lab, machine: str) -> None:
+    boot_id = "cat /proc/sys/kernel/random/boot_id"
+    before = lab.ssh(machine, boot_id)
+    lab.ssh(machine, "sudo systemctl reboot --no-block")
+    deadline = time.monotonic() + 120
+    while not has_come_back(lab, machine, boot_id, before):
+        assert time.monotonic() < deadline, f"{machine} does not answer two minutes after its reboot"
+        time.sleep(2)
+    assert_answers_rightly(lab, machine)
+
+
+def has_come_back(lab: Lab, machine: str, boot_id: str, before: str) -> bool:
+    try:
+        return lab.ssh(machine, boot_id) != before and requests.get(url(lab, machine, "/readyz"), timeout=5).ok
+    except (AssertionError, requests.RequestException, subprocess.TimeoutExpired):
+        return False

@@ -1,0 +1,144 @@
+"""The lab itself: bare machines that are made, stay, come back after a reboot, and go without a trace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab import FORWARDING, Lab
+
+# Another one after every start.
+BOOT = "cat /proc/sys/kernel/random/boot_id"
+MACHINES = ("debian-12", "debian-13")
+
+
+def test_second_run_changes_nothing_and_keeps_the_machines(lab: Lab) -> None:
+    before = [lab.ssh(machine, BOOT) for machine in MACHINES]
+
+    assert lab.up().changed == 0
+
+    assert [lab.ssh(machine, BOOT) for machine in MACHINES] == before
+
+
+@pytest.mark.parametrize(("machine", "version"), [("debian-12", "12"), ("debian-13", "13")])
+def test_machine_is_a_bare_debian_with_a_user_who_may_sudo(
+    lab: Lab, machine: str, version: str
+) -> None:
+    assert lab.ssh(machine, ". /etc/os-release; echo $ID $VERSION_ID") == f"debian {version}"
+    assert lab.ssh(machine, "hostname") == machine
+    assert lab.ssh(machine, "sudo --non-interactive id --user") == "0"
+    assert lab.ssh(machine, "systemctl is-system-running") == "running"
+    installed = set(lab.ssh(machine, "dpkg-query --show --showformat='${Package}\n'").split())
+    assert not installed & {"nginx", "git", "python3-venv", "python3-pip", "curl"}
+
+
+def test_machines_share_no_identity(lab: Lab) -> None:
+    for identity in ("/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key.pub"):
+        found = [lab.ssh(machine, f"cut -d' ' -f1,2 {identity}") for machine in MACHINES]
+        assert all(found)
+        assert len(set(found)) == len(MACHINES)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_machine_reaches_the_package_registries(lab: Lab, machine: str) -> None:
+    # Neither says it failed by its exit status alone: apt only warns when it keeps old lists.
+    assert "Failed" not in lab.ssh(machine, "sudo apt-get update 2>&1", timeout=300)
+    lab.ssh(
+        machine, "sudo apt-get install --yes --no-install-recommends python3-venv 2>&1", timeout=300
+    )
+    lab.ssh(
+        machine,
+        "python3 -m venv venv && venv/bin/pip download --no-deps --dest wheels flask",
+        timeout=300,
+    )
+    assert "flask" in lab.ssh(machine, "ls wheels")
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_machine_comes_back_after_its_own_reboot(lab: Lab, machine: str) -> None:
+    boot = lab.ssh(machine, f"{BOOT} && touch stays")
+    lab.ssh(machine, "sudo systemd-run --on-active=1 systemctl reboot")
+
+    _wait_for_another_boot(lab, machine, boot)
+
+    assert lab.ssh(machine, "systemctl is-system-running --wait") == "running"
+    lab.ssh(machine, "test -e stays")
+    assert lab.up().changed == 0
+
+
+def _wait_for_another_boot(lab: Lab, machine: str, boot: str) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            if lab.ssh(machine, BOOT) != boot:
+                return
+        except AssertionError:
+            pass
+        time.sleep(1)
+    raise AssertionError(f"{machine} did not come back within 120 s")
+
+
+def test_check_mode_works_on_a_finished_lab(lab: Lab) -> None:
+    assert lab.up("--check", "--diff").changed == 0
+
+
+def test_machine_that_was_powered_off_is_started_again(lab: Lab) -> None:
+    lab.ssh("debian-12", "touch stays && sudo systemd-run --on-active=1 systemctl poweroff")
+    _wait_until_gone(lab, "debian-12")
+
+    assert lab.up().changed == 1
+
+    lab.ssh("debian-12", "test -e stays")
+
+
+def _wait_until_gone(lab: Lab, machine: str) -> None:
+    deadline = time.monotonic() + 120
+    while any("nspawn" in trace and machine in trace for trace in lab.traces()):
+        assert time.monotonic() < deadline, f"{machine} is still running after 120 s"
+        time.sleep(1)
+
+
+@pytest.fixture
+def second_lab(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
+    """Another lab on the same computer, not made yet."""
+    second = Lab(tmp_path / "a b", "bvtest1", "10.213.87", {"lab-1": "trixie"})
+    second.write_inventory()
+    second.copy_base_images(lab)
+    yield second
+    second.down()
+
+
+def test_second_lab_comes_and_goes_without_a_trace(lab: Lab, second_lab: Lab) -> None:
+    assert second_lab.up("--check").changed > 0
+    assert second_lab.traces() == [str(second_lab.directory)], "check mode made something"
+    # What an interrupted run leaves is never taken for a machine.
+    (second_lab.directory / "machines" / "lab-1.partial" / "root").mkdir(parents=True)
+
+    second_lab.up()
+    assert second_lab.ssh("lab-1", "hostname") == "lab-1"
+    assert len(second_lab.traces()) > 2
+
+    second_lab.down()
+    assert second_lab.traces() == []
+    assert second_lab.down().changed == 0
+    assert FORWARDING.read_text().strip() == "1", "the first lab still needs it"
+    assert lab.up().changed == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "complaint"),
+    [
+        ("lab_machine_bridge=lo", "the lab did not make it"),
+        ("lab_machine_subnet=127.0.0", "127.0.0.0/8 on lo"),
+        ("lab_machine_subnet=10.300.1", "Not possible"),
+        ("lab_machine_user=root", "was made as"),
+    ],
+)
+def test_what_is_not_possible_is_said_before_anything_changes(
+    lab: Lab, variable: str, complaint: str
+) -> None:
+    with pytest.raises(AssertionError, match=complaint):
+        lab.up("-e", variable)
+    assert lab.up().changed == 0
