@@ -132,6 +132,7 @@ class TestState:
         (folder / "app" / "requirements.txt").write_text("numpy==1\n")
         (root / "envs" / environment).mkdir(exist_ok=True)
         (folder / "env").symlink_to(root / "envs" / environment)
+        (folder / ".proven").write_text("{}")
         os.utime(folder, (10**9 - age, 10**9 - age))
         return folder
 
@@ -204,6 +205,16 @@ class TestState:
             str(root / "releases" / ("a" * 40)),
         ]
         assert self.look(root, keep=5)["stale"] == [str(root / "releases" / ".left")]
+
+    def test_a_release_that_failed_goes_before_one_that_served(self, root: Path) -> None:
+        self.release(root, self.COMMIT, 0)
+        failed = self.release(root, "b" * 40, 10)
+        (failed / ".proven").unlink()
+        os.utime(failed)
+        self.release(root, "a" * 40, 20)
+
+        assert self.look(root, keep=2)["stale"] == [str(failed)]
+        assert self.look(root, keep=2, commit="b" * 40)["stale"] == [str(root / "releases" / ("a" * 40))]
 
     def test_the_current_release_stays_however_old(self, root: Path) -> None:
         self.release(root, self.COMMIT, 0)
