@@ -43,9 +43,7 @@ def run_playbook(playbook: str, *arguments: str | Path) -> PlaybookRun:
     """
     command = [Path(sys.executable).with_name("ansible-playbook"), playbook, *arguments]
     # Colours would hide the recap from us, and a user's own settings the repository's.
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     environment["ANSIBLE_NOCOLOR"] = "1"
     done = subprocess.run(
         command,
@@ -58,18 +56,14 @@ def run_playbook(playbook: str, *arguments: str | Path) -> PlaybookRun:
         check=False,
     )
     if done.returncode != 0:
-        raise AssertionError(
-            f"{shlex.join(map(str, command))} failed with {done.returncode}:\n{done.stdout}"
-        )
+        raise AssertionError(f"{shlex.join(map(str, command))} failed with {done.returncode}:\n{done.stdout}")
     return PlaybookRun(done.stdout, _parse_recap(done.stdout))
 
 
 def _parse_recap(output: str) -> dict[str, dict[str, int]]:
     recap = output[output.rindex("PLAY RECAP") :]
     return {
-        line["host"]: {
-            name: int(count) for name, count in (pair.split("=") for pair in line["counts"].split())
-        }
+        line["host"]: {name: int(count) for name, count in (pair.split("=") for pair in line["counts"].split())}
         for line in _RECAP_LINE.finditer(recap)
     }
 
@@ -127,9 +121,7 @@ class Lab:
             "lab_machine_subnet": self.subnet,
             "lab_machine_dir": self.directory,
         }
-        own = [
-            argument for name, value in variables.items() for argument in ("-e", f"{name}={value}")
-        ]
+        own = [argument for name, value in variables.items() for argument in ("-e", f"{name}={value}")]
         return run_playbook(playbook, "-i", self.inventory, *own, *arguments)
 
     def up(self, *arguments: str) -> PlaybookRun:
@@ -163,20 +155,14 @@ class Lab:
             check=False,
         )
         if done.returncode != 0:
-            raise AssertionError(
-                f"{command!r} failed in {machine} with {done.returncode}:\n{done.stdout}{done.stderr}"
-            )
+            raise AssertionError(f"{command!r} failed in {machine} with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout.strip()
 
     def traces(self) -> list[str]:
         """What of this lab exists on the computer right now: processes, interface, firewall table, files."""
         found = [line for line in _output("ps", "-eo", "pid,args") if str(self.directory) in line]
         found += [line for line in _output("ip", "-brief", "link") if line.startswith(self.bridge)]
-        found += [
-            line
-            for line in _output("nft", "list", "tables")
-            if line.endswith(f"barevision-lab-{self.bridge}")
-        ]
+        found += [line for line in _output("nft", "list", "tables") if line.endswith(f"barevision-lab-{self.bridge}")]
         found += [str(path) for path in (self.directory, self.access_directory) if path.exists()]
         return found
 

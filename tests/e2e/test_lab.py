@@ -23,9 +23,7 @@ def test_second_run_changes_nothing_and_keeps_the_machines(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(("machine", "version"), [("debian-12", "12"), ("debian-13", "13")])
-def test_machine_is_a_bare_debian_with_a_user_who_may_sudo(
-    lab: Lab, machine: str, version: str
-) -> None:
+def test_machine_is_a_bare_debian_with_a_user_who_may_sudo(lab: Lab, machine: str, version: str) -> None:
     assert lab.ssh(machine, ". /etc/os-release; echo $ID $VERSION_ID") == f"debian {version}"
     assert lab.ssh(machine, "hostname") == machine
     assert lab.ssh(machine, "sudo --non-interactive id --user") == "0"
@@ -45,15 +43,15 @@ def test_machines_share_no_identity(lab: Lab) -> None:
 def test_machine_reaches_the_package_registries(lab: Lab, machine: str) -> None:
     # Neither says it failed by its exit status alone: apt only warns when it keeps old lists.
     assert "Failed" not in lab.ssh(machine, "sudo apt-get update 2>&1", timeout=300)
-    lab.ssh(
-        machine, "sudo apt-get install --yes --no-install-recommends python3-venv 2>&1", timeout=300
-    )
+    lab.ssh(machine, "sudo apt-get install --yes --no-install-recommends python3-venv 2>&1", timeout=300)
     lab.ssh(
         machine,
         "python3 -m venv venv && venv/bin/pip download --no-deps --dest wheels flask",
         timeout=300,
     )
     assert "flask" in lab.ssh(machine, "ls wheels")
+    # The tests of site.yml begin with a bare machine.
+    lab.ssh(machine, "rm -r venv wheels && sudo apt-get purge --yes --auto-remove python3-venv 2>&1", timeout=300)
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -136,9 +134,7 @@ def test_second_lab_comes_and_goes_without_a_trace(lab: Lab, second_lab: Lab) ->
         ("lab_machine_user=root", "was made as"),
     ],
 )
-def test_what_is_not_possible_is_said_before_anything_changes(
-    lab: Lab, variable: str, complaint: str
-) -> None:
+def test_what_is_not_possible_is_said_before_anything_changes(lab: Lab, variable: str, complaint: str) -> None:
     with pytest.raises(AssertionError, match=complaint):
         lab.up("-e", variable)
     assert lab.up().changed == 0
