@@ -1,11 +1,12 @@
 """Labs for the end-to-end tests, made by the playbooks that users run.
 
-Nothing here is a stand-in: a lab is made of `inventory/lab`'s own group variables, on a bridge, a subnet and folders
-of its own, so that a user's lab on the same computer is left alone.
+Nothing here is a stand-in: a lab is made of `inventory/lab`'s own group variables, on a bridge, a
+subnet and folders of its own, so that a user's lab on the same computer is left alone.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -37,7 +38,7 @@ class PlaybookRun:
 
 
 def run_playbook(playbook: str, *arguments: str | Path) -> PlaybookRun:
-    """Runs a playbook of the repository, such as "site.yml", with further arguments of `ansible-playbook`.
+    """Runs a playbook of the repository, such as "site.yml", with further arguments.
 
     Raises AssertionError, with the whole output, where it fails.
     """
@@ -76,7 +77,7 @@ def _parse_recap(output: str) -> dict[str, dict[str, int]]:
 
 @dataclass(frozen=True)
 class Lab:
-    """A lab with folders below `root`. `machines` maps names to Debian releases ("bookworm", "trixie")."""
+    """A lab with folders below `root`. `machines` maps names to Debian releases ("bookworm")."""
 
     root: Path
     bridge: str
@@ -85,7 +86,7 @@ class Lab:
 
     @property
     def inventory(self) -> Path:
-        """The folder to give to `ansible-playbook -i`. Its group variables are those of inventory/lab."""
+        """The folder for `ansible-playbook -i`. Its group variables are those of inventory/lab."""
         return self.root / "inventory" / "lab"
 
     @property
@@ -95,22 +96,30 @@ class Lab:
 
     @property
     def access_directory(self) -> Path:
-        """Where the role keeps the key and the host keys: what inventory/lab says, seen from this inventory."""
+        """Where inventory/lab, seen from this inventory, has the key and the host keys kept."""
         return self.root / ".lab"
 
     def address(self, machine: str) -> str:
         """IPv4 address of a machine."""
-        return f"{self.subnet}.{11 + list(self.machines).index(machine)}"
+        return f"{self.subnet}.{self._host_number(machine)}"
+
+    def _host_number(self, machine: str) -> int:
+        return 11 + list(self.machines).index(machine)
 
     def write_inventory(self) -> None:
         """Writes hosts.yml beside a link to the repository's group variables."""
         self.inventory.mkdir(parents=True)
-        (self.inventory / "group_vars").symlink_to(REPOSITORY / "inventory" / "lab" / "group_vars")
-        hosts = "".join(
-            f"    {name}: {{ansible_host: {self.address(name)}, lab_machine_release: {release}}}\n"
+        group_vars = REPOSITORY / "inventory" / "lab" / "group_vars"
+        (self.inventory / "group_vars").symlink_to(group_vars)
+        hosts = {
+            name: {
+                "ansible_host": f"{{{{ lab_machine_subnet }}}}.{self._host_number(name)}",
+                "lab_machine_release": release,
+            }
             for name, release in self.machines.items()
-        )
-        (self.inventory / "hosts.yml").write_text(f"barevision:\n  hosts:\n{hosts}")
+        }
+        # JSON is YAML.
+        (self.inventory / "hosts.yml").write_text(json.dumps({"barevision": {"hosts": hosts}}))
 
     def copy_base_images(self, other: Lab) -> None:
         """Takes over another lab's base images, to save building them again."""
@@ -121,7 +130,7 @@ class Lab:
         )
 
     def playbook(self, playbook: str, *arguments: str) -> PlaybookRun:
-        """Runs a playbook with this lab's inventory and variables. Raises AssertionError where it fails."""
+        """Runs a playbook with this lab's inventory and variables, like run_playbook."""
         variables = {
             "lab_machine_bridge": self.bridge,
             "lab_machine_subnet": self.subnet,
@@ -163,14 +172,16 @@ class Lab:
             check=False,
         )
         if done.returncode != 0:
-            raise AssertionError(
-                f"{command!r} failed in {machine} with {done.returncode}:\n{done.stdout}{done.stderr}"
-            )
+            said = done.stdout + done.stderr
+            raise AssertionError(f"{command!r} failed in {machine} with {done.returncode}:\n{said}")
         return done.stdout.strip()
 
     def traces(self) -> list[str]:
-        """What of this lab exists on the computer right now: processes, interface, firewall table, files."""
-        found = [line for line in _output("ps", "-eo", "pid,args") if str(self.directory) in line]
+        """What of this lab exists right now: processes, interface, firewall table, files."""
+        # Without -ww ps cuts its lines, and so what this looks for, at 80 characters.
+        found = [
+            line for line in _output("ps", "-ww", "-eo", "pid,args") if str(self.directory) in line
+        ]
         found += [line for line in _output("ip", "-brief", "link") if line.startswith(self.bridge)]
         found += [
             line
