@@ -77,12 +77,25 @@ def _parse_recap(output: str) -> dict[str, dict[str, int]]:
 
 @dataclass(frozen=True)
 class Lab:
-    """A lab with folders below `root`. `machines` maps names to Debian releases ("bookworm")."""
+    """A lab with folders below `root`. `machines` maps names to Debian releases ("bookworm").
+
+    `number`, 0 to 3, tells the labs of one test run apart; those of two runs at once differ anyway.
+    """
 
     root: Path
-    bridge: str
-    subnet: str
     machines: dict[str, str]
+    number: int = 0
+
+    @property
+    def bridge(self) -> str:
+        """Name of the lab's bridge."""
+        return f"bvtest{os.getpid()}-{self.number}"
+
+    @property
+    def subnet(self) -> str:
+        """First three numbers of the lab's network, in 10.128.0.0/9."""
+        own = os.getpid() * 4 + self.number
+        return f"10.{128 + own // 256 % 128}.{own % 256}"
 
     @property
     def inventory(self) -> Path:
@@ -136,10 +149,8 @@ class Lab:
             "lab_machine_subnet": self.subnet,
             "lab_machine_dir": self.directory,
         }
-        own = [
-            argument for name, value in variables.items() for argument in ("-e", f"{name}={value}")
-        ]
-        return run_playbook(playbook, "-i", self.inventory, *own, *arguments)
+        own = json.dumps({name: str(value) for name, value in variables.items()})
+        return run_playbook(playbook, "-i", self.inventory, "-e", own, *arguments)
 
     def up(self, *arguments: str) -> PlaybookRun:
         """Makes the machines, as a user does."""
