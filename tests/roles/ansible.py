@@ -52,5 +52,8 @@ def run_role(role: str, folder: Path, *arguments: str, facts: dict | None = None
     playbook.write_text(yaml.safe_dump(play))
     ansible = Path(sys.executable).with_name("ansible-playbook")
     command = [str(ansible), "-i", "localhost,", str(playbook), "-e", json.dumps(variables), *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    # With a strict umask, as on a hardened machine.
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, umask=0o077
+    )
     return Run(done.returncode, done.stdout + done.stderr)

@@ -119,6 +119,7 @@ def test_from_nothing_to_an_upgrade(machine: Machine) -> None:
     assert machine.calls("conda") == [
         f"create --yes --quiet --prefix {environment} --override-channels --channel conda-forge python={_PYTHON}"
     ]
+    assert all(path.stat().st_mode & 0o055 == 0o055 for path in (machine.prefix, environment, machine.python.parent))
     app = machine.folder / "app"
     subprocess.run([machine.python, "-m", "venv", "--without-pip", app], check=True)
 
@@ -160,7 +161,7 @@ def test_half_a_download_installs_nothing_and_the_next_run_recovers(machine: Mac
     assert machine.converge("py3_1").status == 0
 
 
-@pytest.mark.parametrize("hashes", [{}, {"sparc": "0" * 64}, {platform.machine(): "latest"}])
+@pytest.mark.parametrize("hashes", [{"sparc": "0" * 64}, {platform.machine(): "latest"}])
 def test_nothing_is_downloaded_without_a_hash(machine: Machine, hashes: dict) -> None:
     run = machine.converge("py3_1", miniconda_sha256=hashes)
 
