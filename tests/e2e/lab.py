@@ -143,13 +143,8 @@ class Lab:
             "lab_machine_subnet": self.subnet,
             "lab_machine_dir": self.directory,
         }
-<<<<<<< HEAD
-        own = [argument for name, value in variables.items() for argument in ("-e", f"{name}={value}")]
-        return run_playbook(playbook, "-i", self.inventory, *own, *arguments)
-=======
         own = json.dumps({name: str(value) for name, value in variables.items()})
         return run_playbook(playbook, "-i", self.inventory, "-e", own, *arguments)
->>>>>>> lab
 
     def up(self, *arguments: str) -> PlaybookRun:
         """Makes the machines, as a user does."""
@@ -182,20 +177,14 @@ class Lab:
             check=False,
         )
         if done.returncode != 0:
-<<<<<<< HEAD
-            raise AssertionError(f"{command!r} failed in {machine} with {done.returncode}:\n{done.stdout}{done.stderr}")
-=======
             said = done.stdout + done.stderr
             raise AssertionError(f"{command!r} failed in {machine} with {done.returncode}:\n{said}")
->>>>>>> lab
         return done.stdout.strip()
 
     def traces(self) -> list[str]:
         """What of this lab exists right now: processes, interface, firewall table, files."""
         # Without -ww ps cuts its lines, and so what this looks for, at 80 characters.
-        found = [
-            line for line in _output("ps", "-ww", "-eo", "pid,args") if str(self.directory) in line
-        ]
+        found = [line for line in _output("ps", "-ww", "-eo", "pid,args") if str(self.directory) in line]
         found += [line for line in _output("ip", "-brief", "link") if line.startswith(self.bridge)]
         found += [line for line in _output("nft", "list", "tables") if line.endswith(f"barevision-lab-{self.bridge}")]
         found += [str(path) for path in (self.directory, self.access_directory) if path.exists()]
