@@ -189,7 +189,7 @@ def stop(rng: Random) -> Template:
     pen.text(rng, word, box, light, rng.uniform(0.14, 0.22))
     if rng.random() < 0.3:
         for y in (-0.84, 0.84):
-            pen.fill((*circle(0.035), 0, y), colour(rng, 0, (0, 0.2), (0.2, 0.7)))
+            pen.fill(np.add(circle(0.035), (0, y)), colour(rng, 0, (0, 0.2), (0.2, 0.7)))
     return pen.done(octagon(), 0)
 
 
@@ -201,7 +201,7 @@ def give_way(rng: Random) -> Template:
     inner = rounded(shape * (1 - rim * 1.9) - (0, 0.29 * rim * 1.9), rng.uniform(0.02, 0.08))
     if rng.random() < 0.4:
         pen.fill(outer, white(rng), body=True)
-        pen.fill(((*outer, 0, 0.3)) * 0.95 - (0, 0.3), red(rng))
+        pen.fill((np.add(outer, (0, 0.3))) * 0.95 - (0, 0.3), red(rng))
     else:
         pen.fill(outer, red(rng), body=True)
     light = white(rng)
