@@ -4,14 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LAB := inventory/lab
-# What the lab's machines are made with.
-LAB_PACKAGES := mmdebstrap systemd-container nftables openssh-client
 PORT ?= 5000
 
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format serve lab-up lab-down lab-packages lock clean
+.PHONY: help demo test lint format serve lab-up lab-down lock clean
+
+include lab.mk
 
 help:  ## Says what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -41,16 +41,6 @@ lab-up: $(VENV)/.ready lab-packages  ## Makes the lab's machines, as inventory/l
 
 lab-down: $(VENV)/.ready  ## Takes the lab's machines down and removes all of their files
 	$(BIN)/ansible-playbook -i $(LAB) playbooks/lab.yml -e lab_machine_state=absent
-
-lab-packages:
-	@missing=$$(for package in $(LAB_PACKAGES); do \
-		dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || echo $$package; done); \
-	if [ -z "$$missing" ]; then exit 0; fi; \
-	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo "The lab needs root on Debian or Ubuntu, and these packages: $$missing." >&2; \
-		echo "Without them, 'make serve' runs the app alone and inventory/example deploys to your own VMs." >&2; exit 1; fi; \
-	echo "The lab needs these packages, which are now installed with apt:" $$missing; \
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing >/dev/null
 
 lock: $(VENV)/.ready  ## Resolves the dependencies anew: app/requirements.txt and requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \

@@ -6,7 +6,10 @@ lab-packages:
 	@missing=$$(for package in $(LAB_PACKAGES); do \
 	    dpkg-query --show --showformat='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || echo $$package; \
 	done); \
-	[ -z "$$missing" ] || { \
-	    echo "The lab needs packages that this computer lacks. Installing:" $$missing; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing; \
-	}
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	    echo "The lab needs root on Debian or Ubuntu, and these packages:" $$missing >&2; \
+	    echo "Without them, 'make serve' runs the app alone, and inventory/example deploys to your own VMs." >&2; exit 1; \
+	fi; \
+	echo "The lab needs these packages, which apt installs now:" $$missing; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing >/dev/null

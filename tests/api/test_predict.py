@@ -116,7 +116,7 @@ def bomb() -> bytes:
     [
         ({"data": b""}, 400, "the body is empty"),
         ({"data": b"no picture"}, 400, "no picture in one of these formats"),
-        ({"data": {"text": "only"}}, 400, "the form has no file"),
+        ({"data": {"text": "only"}, "content_type": "multipart/form-data"}, 400, "the form has no file"),
         ({"data": {"f": (io.BytesIO(b"x"), "x.jpg")}}, 400, "no picture"),
         ({"json": {"picture": "x"}}, 400, 'expected {"image"'),
         ({"json": ["x"]}, 400, 'expected {"image"'),

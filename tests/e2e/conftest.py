@@ -26,8 +26,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The machines debian-12 and debian-13, running. Afterwards nothing of them may be left."""
     lab = Lab(
         root=tmp_path_factory.mktemp("lab"),
-        bridge="bvtest0",
-        subnet="10.213.86",
         machines={"debian-12": "bookworm", "debian-13": "trixie"},
     )
     lab.write_inventory()

@@ -1,11 +1,12 @@
 """Labs for the end-to-end tests, made by the playbooks that users run.
 
-Nothing here is a stand-in: a lab is made of `inventory/lab`'s own group variables, on a bridge, a subnet and folders
-of its own, so that a user's lab on the same computer is left alone.
+Nothing here is a stand-in: a lab is made of `inventory/lab`'s own group variables, on a bridge, a
+subnet and folders of its own, so that a user's lab on the same computer is left alone.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -37,7 +38,7 @@ class PlaybookRun:
 
 
 def run_playbook(playbook: str, *arguments: str | Path) -> PlaybookRun:
-    """Runs a playbook of the repository, such as "site.yml", with further arguments of `ansible-playbook`.
+    """Runs a playbook of the repository, such as "site.yml", with further arguments.
 
     Raises AssertionError, with the whole output, where it fails.
     """
@@ -70,16 +71,29 @@ def _parse_recap(output: str) -> dict[str, dict[str, int]]:
 
 @dataclass(frozen=True)
 class Lab:
-    """A lab with folders below `root`. `machines` maps names to Debian releases ("bookworm", "trixie")."""
+    """A lab with folders below `root`. `machines` maps names to Debian releases ("bookworm").
+
+    `number`, 0 to 3, tells the labs of one test run apart; those of two runs at once differ anyway.
+    """
 
     root: Path
-    bridge: str
-    subnet: str
     machines: dict[str, str]
+    number: int = 0
+
+    @property
+    def bridge(self) -> str:
+        """Name of the lab's bridge."""
+        return f"bvtest{os.getpid()}-{self.number}"
+
+    @property
+    def subnet(self) -> str:
+        """First three numbers of the lab's network, in 10.128.0.0/9."""
+        own = os.getpid() * 4 + self.number
+        return f"10.{128 + own // 256 % 128}.{own % 256}"
 
     @property
     def inventory(self) -> Path:
-        """The folder to give to `ansible-playbook -i`. Its group variables are those of inventory/lab."""
+        """The folder for `ansible-playbook -i`. Its group variables are those of inventory/lab."""
         return self.root / "inventory" / "lab"
 
     @property
@@ -89,22 +103,30 @@ class Lab:
 
     @property
     def access_directory(self) -> Path:
-        """Where the role keeps the key and the host keys: what inventory/lab says, seen from this inventory."""
+        """Where inventory/lab, seen from this inventory, has the key and the host keys kept."""
         return self.root / ".lab"
 
     def address(self, machine: str) -> str:
         """IPv4 address of a machine."""
-        return f"{self.subnet}.{11 + list(self.machines).index(machine)}"
+        return f"{self.subnet}.{self._host_number(machine)}"
+
+    def _host_number(self, machine: str) -> int:
+        return 11 + list(self.machines).index(machine)
 
     def write_inventory(self) -> None:
         """Writes hosts.yml beside a link to the repository's group variables."""
         self.inventory.mkdir(parents=True)
-        (self.inventory / "group_vars").symlink_to(REPOSITORY / "inventory" / "lab" / "group_vars")
-        hosts = "".join(
-            f"    {name}: {{ansible_host: {self.address(name)}, lab_machine_release: {release}}}\n"
+        group_vars = REPOSITORY / "inventory" / "lab" / "group_vars"
+        (self.inventory / "group_vars").symlink_to(group_vars)
+        hosts = {
+            name: {
+                "ansible_host": f"{{{{ lab_machine_subnet }}}}.{self._host_number(name)}",
+                "lab_machine_release": release,
+            }
             for name, release in self.machines.items()
-        )
-        (self.inventory / "hosts.yml").write_text(f"barevision:\n  hosts:\n{hosts}")
+        }
+        # JSON is YAML.
+        (self.inventory / "hosts.yml").write_text(json.dumps({"barevision": {"hosts": hosts}}))
 
     def copy_base_images(self, other: Lab) -> None:
         """Takes over another lab's base images, to save building them again."""
@@ -115,14 +137,14 @@ class Lab:
         )
 
     def playbook(self, playbook: str, *arguments: str) -> PlaybookRun:
-        """Runs a playbook with this lab's inventory and variables. Raises AssertionError where it fails."""
+        """Runs a playbook with this lab's inventory and variables, like run_playbook."""
         variables = {
             "lab_machine_bridge": self.bridge,
             "lab_machine_subnet": self.subnet,
             "lab_machine_dir": self.directory,
         }
-        own = [argument for name, value in variables.items() for argument in ("-e", f"{name}={value}")]
-        return run_playbook(playbook, "-i", self.inventory, *own, *arguments)
+        own = json.dumps({name: str(value) for name, value in variables.items()})
+        return run_playbook(playbook, "-i", self.inventory, "-e", own, *arguments)
 
     def up(self, *arguments: str) -> PlaybookRun:
         """Makes the machines, as a user does."""
@@ -155,12 +177,14 @@ class Lab:
             check=False,
         )
         if done.returncode != 0:
-            raise AssertionError(f"{command!r} failed in {machine} with {done.returncode}:\n{done.stdout}{done.stderr}")
+            said = done.stdout + done.stderr
+            raise AssertionError(f"{command!r} failed in {machine} with {done.returncode}:\n{said}")
         return done.stdout.strip()
 
     def traces(self) -> list[str]:
-        """What of this lab exists on the computer right now: processes, interface, firewall table, files."""
-        found = [line for line in _output("ps", "-eo", "pid,args") if str(self.directory) in line]
+        """What of this lab exists right now: processes, interface, firewall table, files."""
+        # Without -ww ps cuts its lines, and so what this looks for, at 80 characters.
+        found = [line for line in _output("ps", "-ww", "-eo", "pid,args") if str(self.directory) in line]
         found += [line for line in _output("ip", "-brief", "link") if line.startswith(self.bridge)]
         found += [line for line in _output("nft", "list", "tables") if line.endswith(f"barevision-lab-{self.bridge}")]
         found += [str(path) for path in (self.directory, self.access_directory) if path.exists()]
