@@ -104,7 +104,7 @@ def _wait_until_gone(lab: Lab, machine: str) -> None:
     ("variable", "complaint"),
     [
         ("lab_machine_bridge=lo", "the lab did not make it"),
-        ("lab_machine_subnet=127.0.0", "127.0.0.0/8 on lo"),
+        ("lab_machine_subnet=127.0.0", r"in use on this computer: 127\.\S+ on lo"),
         ("lab_machine_subnet=10.300.1", "Not possible"),
         ("lab_machine_user=root", "was made as"),
     ],
@@ -124,7 +124,10 @@ def second_lab(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
     second.down()
 
 
-def test_second_lab_comes_and_goes_without_a_trace(lab: Lab, second_lab: Lab) -> None:
+def test_second_lab_comes_and_goes_without_a_trace(lab: Lab, second_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.example/simple")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "file:///only/on/this/computer")
     assert second_lab.up("--check").changed > 0
     assert second_lab.traces() == [str(second_lab.directory)], "check mode made something"
     # What an interrupted run leaves is never taken for a machine.
@@ -133,9 +136,15 @@ def test_second_lab_comes_and_goes_without_a_trace(lab: Lab, second_lab: Lab) ->
     second_lab.up()
     assert second_lab.ssh("lab-1", "hostname") == "lab-1"
     assert len(second_lab.traces()) > 2
+    for command in ("env", "sudo env"):
+        assert "https_proxy=http://proxy.example:3128" in second_lab.ssh("lab-1", command).split()
+    pip_settings = second_lab.ssh("lab-1", "cat /etc/pip.conf")
+    assert "index-url = https://index.example/simple" in pip_settings
+    assert "/only/on/this/computer" not in pip_settings
 
     second_lab.down()
     assert second_lab.traces() == []
     assert second_lab.down().changed == 0
     assert FORWARDING.read_text().strip() == "1", "the first lab still needs it"
+    monkeypatch.undo()
     assert lab.up().changed == 0
