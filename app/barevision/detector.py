@@ -71,7 +71,7 @@ class Detector:
         return check_answer(golden, self.predict(image, confidence=0.5, nms=0.3))
 
     def _check_form(self) -> str:
-        rows = self.engine.infer(to_blob(_drawn_picture(), self.engine.input_size))
+        rows = self.engine.infer(to_blob(drawn_picture(), self.engine.input_size))
         if not np.isfinite(rows).all():
             raise WrongAnswerError("the network answers numbers that are not finite")
         return "the model has no golden image; it answers finite numbers"
@@ -120,7 +120,7 @@ def check_answer(golden: Golden, found: list[dict]) -> str:
     return f"the golden image's {len(golden.expected)} boxes were found"
 
 
-def _drawn_picture() -> np.ndarray:
-    """A picture of something, the same every time: uint8 (480, 640, 3)."""
+def drawn_picture() -> np.ndarray:
+    """What a model without a golden image is tried with, the same every time: uint8 (480, 640, 3)."""
     picture = np.random.RandomState(0).randint(0, 255, (48, 64, 3), np.uint8)
     return cv2.resize(picture, (640, 480), interpolation=cv2.INTER_CUBIC)

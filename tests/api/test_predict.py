@@ -23,6 +23,7 @@ from barevision.detection import encode_image
 from barevision.detector import Detector, load_detector
 from barevision.models import differences, find_source
 from barevision.settings import load_settings
+from tests.unit.darknet_files import write_model
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +214,9 @@ def test_the_command_line_over_http(url: str, picture: bytes, expected: list[dic
 
     result = CliRunner().invoke(main, ["models", "check", "roadsigns", "--url", url])
     assert (result.exit_code, result.stdout) == (0, f"the golden image's {len(expected)} boxes were found\n")
+
+
+def test_a_model_without_a_golden_image_is_checked_for_form(url: str, tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "mine")
+    result = CliRunner().invoke(main, ["models", "check", str(folder), "--url", url])
+    assert (result.exit_code, result.stdout) == (0, f"{folder} has no golden image; {url} answered a drawn picture\n")
