@@ -126,7 +126,7 @@ def _muddle(rng: Random) -> np.ndarray:
     size = rng.uniform(10, 50)
     for _ in range(int(2.5 * (TEXTURE / size) ** 2)):
         x, y = rng.uniform(0, TEXTURE, 2)
-        corners = (rng.normal(0, size / 2, (int(rng.integers(3, 7)), 2)) + (x, y)).astype(np.int32)
+        corners = np.add(rng.normal(0, size / 2, (int(rng.integers(3, 7)), 2)), (x, y)).astype(np.int32)
         paint = any_colour(rng) if rng.random() < 0.35 else _natural(rng)
         cv2.fillPoly(image, [cv2.convexHull(corners)], paint, cv2.LINE_AA)
     return image

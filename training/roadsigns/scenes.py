@@ -3,8 +3,8 @@
     python -m training.roadsigns.scenes build/roadsigns/train --seed 1000000 --count 12000
     python -m training.roadsigns.scenes sheet.png --count 20
 
-A scene is a place, things that look like signs, signs, and what a camera and JPEG do to it. It depends on its seed alone.
-Boxes come from the warped outline of a sign's drawing.
+A scene is a place, things that look like signs, signs, and what a camera and JPEG do to it. It depends on its seed
+alone. Boxes come from the warped outline of a sign's drawing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from training.roadsigns.backgrounds import blob, box, fill, place, texture
-from training.roadsigns.templates import LOOKALIKES, NAMES, SIGNS, Template
+from training.roadsigns.templates import LOOKALIKES, NAMES, SIGNS, Template, moved
 
 #: Side of the network's square input in pixels.
 SIDE = 320
@@ -153,7 +153,7 @@ class Painter:
         outline = self.put(kind, size, centre, tilt=1.0)
         if rng.random() < 0.15:
             board = len(SIGNS) + LOOKALIKES.index(next(k for k in LOOKALIKES if k.__name__ == "text_box"))
-            self.put(board, size * rng.uniform(0.6, 1), centre + (0, size * rng.uniform(0.85, 1)), 0.5)
+            self.put(board, size * rng.uniform(0.6, 1), moved(centre, 0, size * rng.uniform(0.85, 1)), 0.5)
         if rng.random() < 0.18:
             self.occlude(centre, size)
         self.note(outline, kind)

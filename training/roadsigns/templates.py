@@ -83,7 +83,7 @@ def _font_text(mask: np.ndarray, rng: Random, text: str, box: tuple) -> None:
     x, y, width, height = cv2.boundingRect(patch)
     target = tuple(int(v) for v in np.maximum(np.round(box[2:]), 1))
     patch = cv2.resize(patch[y : y + height, x : x + width], target, interpolation=cv2.INTER_AREA)
-    left, top = (max(0, int(round(v))) for v in box[:2])
+    left, top = (max(0, round(float(v))) for v in box[:2])
     area = mask[top : top + target[1], left : left + target[0]]
     area[:] = patch[: area.shape[0], : area.shape[1]]
 
@@ -125,6 +125,10 @@ def star(points: int, inner: float, turn: float = -90) -> np.ndarray:
     shape = polygon(points * 2, turn)
     shape[1::2] *= inner
     return shape
+
+
+def moved(points: np.ndarray, x: float, y: float) -> np.ndarray:
+    return np.add(points, (x, y))
 
 
 def rotated(points: np.ndarray, degrees: float) -> np.ndarray:
@@ -189,7 +193,7 @@ def stop(rng: Random) -> Template:
     pen.text(rng, word, box, light, rng.uniform(0.14, 0.22))
     if rng.random() < 0.3:
         for y in (-0.84, 0.84):
-            pen.fill(circle(0.035) + (0, y), colour(rng, 0, (0, 0.2), (0.2, 0.7)))
+            pen.fill(moved(circle(0.035), 0, y), colour(rng, 0, (0, 0.2), (0.2, 0.7)))
     return pen.done(octagon(), 0)
 
 
@@ -201,7 +205,7 @@ def give_way(rng: Random) -> Template:
     inner = rounded(shape * (1 - rim * 1.9) - (0, 0.29 * rim * 1.9), rng.uniform(0.02, 0.08))
     if rng.random() < 0.4:
         pen.fill(outer, white(rng), body=True)
-        pen.fill((outer + (0, 0.3)) * 0.95 - (0, 0.3), red(rng))
+        pen.fill(moved(moved(outer, 0, 0.3) * 0.95, 0, -0.3), red(rng))
     else:
         pen.fill(outer, red(rng), body=True)
     light = white(rng)
