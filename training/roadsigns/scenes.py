@@ -1,368 +1,430 @@
-"""Draws scenes with road signs in them, and writes sets of them.
+"""Draws street scenes with road signs in them, and writes sets of them.
 
-    python -m training.roadsigns.scenes build/roadsigns/train --seed 1000000 --count 12000
-    python -m training.roadsigns.scenes sheet.png --count 20
+    python -m training.roadsigns.scenes --seed 101 --count 7500 build/roadsigns/train-101
 
-A scene is a place, things that look like signs, signs, and what a camera and JPEG do to it. It depends on its seed
-alone. Boxes come from the warped outline of a sign's drawing.
+A scene is drawn from a background, things that look like signs, signs, and what a camera does to it. Boxes come from
+the warped outline of a sign's drawing. The same seed draws the same scenes.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
-import sys
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from training.roadsigns.backgrounds import blob, box, fill, place, texture
-from training.roadsigns.templates import LOOKALIKES, NAMES, SIGNS, Template, moved
-
-#: Side of the network's square input in pixels.
-SIDE = 320
-#: Log-uniform sizes of signs and of other things, in pixels of the network's input.
-SIGN_SIZES = (10, 190)
-OTHER_SIZES = (8, 240)
-# So many consecutive seeds share one set of drawings and textures, because drawing those is slow.
-_BANK = 4000
-# Drawings of each kind in a bank.
-_VARIANTS = 40
+from training.roadsigns.templates import LOOKALIKES, SIGNS, SIZE, Template
 
 Random = np.random.Generator
 
+#: Side of a scene in pixels: the network's input.
+SIDE = 320
+#: Log-uniform sizes of signs and of other things, in pixels.
+SIGN_SIZES = (12, 230)
+OTHER_SIZES = (8, 230)
+_MIP_LEVELS = 6
+_MIN_VISIBLE = {True: 0.65, False: 0.3}
+
+# Colours that streets, houses, skies and plants have: BGR, 0 to 255.
+_COMMON_COLOURS = np.array(
+    [
+        (60, 110, 60), (50, 90, 90), (90, 110, 120), (130, 130, 130), (160, 150, 140), (200, 170, 140),
+        (230, 200, 160), (70, 80, 100), (60, 60, 60), (40, 50, 60), (110, 140, 150), (180, 190, 200),
+        (90, 130, 170), (120, 160, 90), (200, 200, 205),
+    ],
+    np.float32,
+)  # fmt: skip
+
 
 @dataclass
-class Scene:
-    """`image`: uint8 BGR; `boxes`: float32 (n, 4), x, y, width, height in pixels; `labels`: int (n,)."""
+class Drawing:
+    """A template with its mip pyramid: tiny signs would alias without one."""
 
-    image: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
+    levels: list[np.ndarray]
+    outline: np.ndarray
+    label: int
 
 
-@lru_cache(maxsize=1500)
-def _drawing(bank: int, kind: int, variant: int) -> tuple[Template, list[np.ndarray]]:
-    """A drawing and its pyramid (uint8, each half the last), without which small signs would alias."""
-    rng = np.random.default_rng((bank, kind, variant))
-    template = (*SIGNS, *LOOKALIKES)[kind](rng)
+@dataclass
+class Pool:
+    """Drawings to choose from: `signs[label]` and `others`."""
+
+    signs: list[list[Drawing]]
+    others: list[Drawing]
+
+
+def make_pool(rng: Random, each: int) -> Pool:
+    """`each` drawings of every sign, and six times as many of other things."""
+    signs = [[_with_mips(draw(rng)) for _ in range(each)] for draw in SIGNS]
+    others = [_with_mips(LOOKALIKES[number % len(LOOKALIKES)](rng)) for number in range(6 * each)]
+    return Pool(signs, others)
+
+
+def _with_mips(template: Template) -> Drawing:
     levels = [template.image]
-    while levels[-1].shape[0] > 8:
+    for _ in range(_MIP_LEVELS - 1):
         levels.append(cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
-    return template, [(level * 255).astype(np.uint8) for level in levels]
+    return Drawing(levels, template.outline, template.label)
 
 
-def _pose(rng: Random, size: float, centre: np.ndarray, tilt: float) -> np.ndarray:
-    """The 3x3 matrix that takes a drawing's unit square to pixels: a camera looks at a turned plane."""
-    yaw = np.clip(rng.normal(0, 22), -55, 55) * tilt
-    pitch = np.clip(rng.normal(0, 9), -25, 25) * tilt
-    roll = rng.normal(0, 14 if rng.random() < 0.12 else 4) * tilt
-    a, b, c = np.radians((yaw, pitch, roll))
-    spin_y = np.array([(np.cos(a), 0, np.sin(a)), (0, 1, 0), (-np.sin(a), 0, np.cos(a))])
-    spin_x = np.array([(1, 0, 0), (0, np.cos(b), -np.sin(b)), (0, np.sin(b), np.cos(b))])
-    spin_z = np.array([(np.cos(c), -np.sin(c), 0), (np.sin(c), np.cos(c), 0), (0, 0, 1)])
-    turn = spin_z @ spin_x @ spin_y
-    distance = rng.uniform(2, 8)
-    plane = np.column_stack([turn[:, 0], turn[:, 1], -0.5 * (turn[:, 0] + turn[:, 1]) + (0, 0, distance)])
-    camera = np.array([(size * distance, 0, centre[0]), (0, size * distance, centre[1]), (0, 0, 1)])
-    return camera @ plane
+def draw_scene(rng: Random, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
+    """A scene, uint8 (SIDE, SIDE, 3) BGR, and its signs, float32 (n, 5): label, left, top, right, bottom in pixels."""
+    picture = _background(rng)
+    others = rng.choice([0, 1, 2, 3, 4, 6, 8], p=[0.15, 0.2, 0.2, 0.15, 0.12, 0.1, 0.08])
+    signs = 0 if rng.random() < 0.28 else rng.choice([1, 2, 3, 4, 6], p=[0.4, 0.27, 0.17, 0.1, 0.06])
+    order = [False] * others + [True] * signs
+    rng.shuffle(order)
+    taken: list[np.ndarray] = []
+    labels = []
+    for is_sign in order:
+        drawing = _choose(rng, pool, is_sign)
+        box = _paste(picture, rng, drawing, taken)
+        if box is None:
+            continue
+        taken.append(box)
+        if is_sign:
+            labels.append([drawing.label, *box])
+    return _photograph(rng, picture), np.array(labels, np.float32).reshape(-1, 5)
 
 
-def _weather(rng: Random, patch: np.ndarray, bank: int) -> np.ndarray:
-    """Light, dirt and fading on a drawing that was warped: float32 BGRA, premultiplied, 0 to 255."""
-    height, width = patch.shape[:2]
-    alpha = patch[..., 3:] / 255
-    bgr = patch[..., :3]
-    if rng.random() < 0.35:
-        fade = rng.uniform(0, 0.4)
-        bgr = bgr * (1 - fade) + fade * alpha * rng.uniform(120, 230)
-    if rng.random() < 0.35:
-        dirt = texture(rng, bank, height, width).mean(2, keepdims=True) / 160
-        bgr = bgr * (1 - rng.uniform(0.1, 0.5) * (1 - dirt.clip(0, 1)))
+def _choose(rng: Random, pool: Pool, is_sign: bool) -> Drawing:
+    drawings = pool.signs[rng.integers(len(pool.signs))] if is_sign else pool.others
+    return drawings[rng.integers(len(drawings))]
+
+
+# ---- Backgrounds
+
+
+def _noise(
+    rng: Random, height: int, width: int, octaves: list[float], persistence: float, channels: int = 1
+) -> np.ndarray:
+    """Value noise around 0: float32 (height, width, channels). `octaves` are numbers of cells across."""
+    total, amplitude, sum_of_amplitudes = np.zeros((height, width, channels), np.float32), 1.0, 0.0
+    for octave in octaves:
+        across = max(2, min(int(octave), width))
+        cells = rng.standard_normal((max(2, across * height // width), across, channels)).astype(np.float32)
+        smooth = cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR)
+        total += amplitude * smooth.reshape(height, width, channels)
+        sum_of_amplitudes += amplitude
+        amplitude *= persistence
+    return total / sum_of_amplitudes
+
+
+def _colour(rng: Random) -> np.ndarray:
+    """A BGR colour, 0 to 1, mostly one that streets have."""
+    common = _COMMON_COLOURS[rng.integers(len(_COMMON_COLOURS))]
+    base = common if rng.random() < 0.75 else rng.uniform(0, 255, 3)
+    return (np.clip(base * rng.uniform(0.6, 1.25) + rng.normal(0, 12, 3), 0, 255) / 255).astype(np.float32)
+
+
+def _ink(rng: Random) -> tuple[float, ...]:
+    return tuple(float(value) for value in _colour(rng))
+
+
+def _texture(rng: Random, height: int, width: int) -> np.ndarray:
+    """A patch of something rough: float32 (height, width, 3)."""
+    colour = _colour(rng)
+    kind = rng.integers(6)
+    start = rng.uniform(2, 12)
+    octaves = [start * 2**number for number in range(rng.integers(2, 7))]
+    noise = _noise(rng, height, width, octaves, rng.uniform(0.5, 0.95))
+    patch = np.ones((height, width, 3), np.float32) * colour
+    if kind < 3:
+        return patch * (1 + noise * rng.uniform(0.1, 0.9))
+    if kind == 3:
+        mask = 1 / (1 + np.exp(-noise * rng.uniform(4, 20)))
+        patch = patch * mask + _colour(rng) * (1 - mask)
+        fine = _noise(rng, height, width, [width / 6, width / 3, width / 1.5], 0.9)
+        return patch * (1 + fine * rng.uniform(0.1, 0.6))
+    if kind == 4:
+        mask = _stripes(rng, height, width)
+        return (patch * mask + _colour(rng) * (1 - mask)) * (1 + noise * 0.3)
+    return patch + _noise(rng, height, width, octaves, 0.7, 3) * rng.uniform(0.02, 0.15)
+
+
+def _stripes(rng: Random, height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    angle = rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)])
+    phase = ((x * np.cos(angle) + y * np.sin(angle)) / rng.uniform(3, 40)) % 1
+    return (phase < rng.uniform(0.1, 0.9)).astype(np.float32)[..., None]
+
+
+def _background(rng: Random) -> np.ndarray:
+    """A scene without signs: float32 (SIDE, SIDE, 3), 0 to 1.2."""
+    picture = _texture(rng, SIDE, SIDE) if rng.random() < 0.25 else _landscape(rng)
+    picture = np.ascontiguousarray(picture, np.float32)
+    for _ in range(rng.integers(0, 8)):
+        _draw_thing(picture, rng)
+    return np.clip(picture, 0, 1.2)
+
+
+def _landscape(rng: Random) -> np.ndarray:
+    horizon = int(SIDE * rng.uniform(0.2, 0.8))
+    low = _colour(rng)
+    high = low * np.float32(rng.uniform(0.6, 1.1))
+    height = np.linspace(0, 1, SIDE, dtype=np.float32)[:, None, None]
+    picture = np.broadcast_to(high * (1 - height) + low * height, (SIDE, SIDE, 3)).copy()
     if rng.random() < 0.5:
-        slope = np.linspace(-1, 1, height)[:, None] * rng.normal() + np.linspace(-1, 1, width) * rng.normal()
-        bgr = bgr * (1 + 0.15 * slope[..., None]).clip(0.5, 1.4)
-    if rng.random() < 0.12:
-        shadow = np.zeros((height, width), np.float32)
-        edge = blob(rng, *rng.uniform(0, 1, 2) * (width, height), width * 0.5, height * 0.5, 0.4)
-        cv2.fillPoly(shadow, [edge.astype(np.int32)], 1.0)
-        bgr = bgr * (1 - rng.uniform(0.2, 0.6) * shadow[..., None])
-    return np.dstack([bgr, patch[..., 3]]).astype(np.float32)
+        picture += np.maximum(_noise(rng, SIDE, SIDE, [3, 6, 12, 24, 48], 0.6), 0) * rng.uniform(0, 0.5)
+    picture[horizon:] = _texture(rng, SIDE - horizon, SIDE)
+    for _ in range(rng.integers(0, 7)):
+        _draw_wall(picture, rng)
+    for _ in range(rng.integers(0, 4)):
+        _draw_foliage(picture, rng)
+    return picture
 
 
-class Painter:
-    """Puts signs and look-alikes into one picture."""
+def _draw_wall(picture: np.ndarray, rng: Random) -> None:
+    width, height = int(SIDE * rng.uniform(0.04, 0.6)), int(SIDE * rng.uniform(0.04, 0.7))
+    left, top = rng.integers(-width // 2, SIDE - width // 3), rng.integers(-height // 2, SIDE - height // 4)
+    right, bottom = min(left + width, SIDE), min(top + height, SIDE)
+    left, top = max(left, 0), max(top, 0)
+    if right <= left + 1 or bottom <= top + 1:
+        return
+    picture[top:bottom, left:right] = _texture(rng, bottom - top, right - left)
+    if rng.random() < 0.5:
+        _draw_windows(picture, rng, (left, top, right, bottom))
 
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.bank = seed // _BANK
-        span = self.rng.uniform(380, 660)
-        ratio = self.rng.choice([4 / 3, 3 / 2, 3 / 4, 2 / 3, 16 / 9, 1], p=[0.42, 0.2, 0.18, 0.06, 0.09, 0.05])
-        self.width, self.height = int(span * min(1, ratio)), int(span / max(1, ratio))
-        self.image = place(self.rng, self.bank, self.height, self.width).image
-        self.scale = np.sqrt(self.width * self.height) / SIDE
-        self.boxes: list[np.ndarray] = []
-        self.labels: list[int] = []
-        self.light = 1.0
 
-    def things(self) -> None:
-        """Signs and look-alikes, then things in front of them."""
-        rng = self.rng
-        signs = int(rng.choice([0, 1, 2, 3, 4, 6], p=[0.3, 0.27, 0.18, 0.12, 0.08, 0.05]))
-        for _ in range(int(rng.choice([0, 1, 2, 4, 7, 10], p=[0.15, 0.2, 0.2, 0.25, 0.12, 0.08]))):
-            self.lookalike()
-        if rng.random() < 0.12:
-            self.image *= rng.uniform(0.2, 0.6)
-            self.light = rng.uniform(0.5, 1.0)
-        else:
-            self.light = rng.uniform(0.55, 1.1)
-        for _ in range(signs):
-            self.sign()
+def _draw_windows(picture: np.ndarray, rng: Random, wall: tuple[int, int, int, int]) -> None:
+    left, top, right, bottom = wall
+    colour, filled = _colour(rng), rng.uniform(0.3, 0.8)
+    columns, rows = rng.integers(1, 8), rng.integers(1, 8)
+    width, height = (right - left) / columns, (bottom - top) / rows
+    for x in left + width * np.arange(columns):
+        for y in top + height * np.arange(rows):
+            pane = tuple(float(value) for value in np.clip(colour * rng.uniform(0.7, 1.3), 0, 1))
+            cv2.rectangle(picture, (int(x), int(y)), (int(x + width * filled), int(y + height * filled)), pane, -1)
 
-    def lookalike(self) -> None:
-        rng = self.rng
-        kind = len(SIGNS) + int(rng.integers(len(LOOKALIKES)))
-        size = np.exp(rng.uniform(*np.log(OTHER_SIZES))) * self.scale
-        centre = rng.uniform(-0.05, 1.05, 2) * (self.width, self.height)
-        light, self.light = self.light, rng.uniform(0.5, 1.1)
-        self.put(kind, size, centre, tilt=1.5)
-        self.light = light
 
-    def sign(self) -> None:
-        """One sign where there is room for it, often on a pole, now and then with a board below."""
-        rng = self.rng
-        kind = int(rng.integers(len(SIGNS)))
-        for _ in range(8):
-            size = np.exp(rng.uniform(*np.log(SIGN_SIZES))) * self.scale
-            margin = 0.5 if rng.random() < 0.93 else 0.25
-            room = np.array((self.width, self.height)) - 2 * margin * size
-            if room.min() <= 0:
-                continue
-            centre = margin * size + rng.uniform(0, 1, 2) * room
-            if self.free(centre, size):
-                break
-        else:
-            return
-        if rng.random() < 0.6:
-            self.pole(centre, size)
-        outline = self.put(kind, size, centre, tilt=1.0)
-        if rng.random() < 0.15:
-            board = len(SIGNS) + LOOKALIKES.index(next(k for k in LOOKALIKES if k.__name__ == "text_box"))
-            self.put(board, size * rng.uniform(0.6, 1), moved(centre, 0, size * rng.uniform(0.85, 1)), 0.5)
-        if rng.random() < 0.18:
-            self.occlude(centre, size)
-        self.note(outline, kind)
+def _draw_foliage(picture: np.ndarray, rng: Random) -> None:
+    noise = _noise(rng, SIDE, SIDE, [2, 4, 8, 16, 32, 64], 0.65)[..., 0]
+    centre, radius = rng.uniform(0, SIDE, 2), SIDE * rng.uniform(0.1, 0.5)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    inside = 1 - np.hypot(x - centre[0], y - centre[1]) / radius
+    alpha = np.clip((inside + noise * 0.8) * 8, 0, 1)[..., None].astype(np.float32)
+    leaves = cv2.resize(_texture(rng, SIDE // 2, SIDE // 2), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+    picture[:] = picture * (1 - alpha) + leaves * alpha
 
-    def free(self, centre: np.ndarray, size: float) -> bool:
-        """Whether a sign there would leave the others visible."""
-        for x, y, w, h in self.boxes:
-            gap = np.abs(centre - (x + w / 2, y + h / 2))
-            if gap[0] < (size + w) * 0.52 and gap[1] < (size + h) * 0.52:
-                return False
-        return True
 
-    def pole(self, centre: np.ndarray, size: float) -> None:
-        rng = self.rng
-        grey = np.float32((1, 1, 1)) * rng.uniform(40, 200) * self.light
-        if rng.random() < 0.3:
-            grey *= rng.uniform(0.5, 1.2, 3)
-        thick, x = size * rng.uniform(0.04, 0.14), centre[0] + size * rng.normal(0, 0.03)
-        shape = box(x - thick / 2, centre[1], thick, size * rng.uniform(1, 8))
-        for x0, y0, wide, _ in self.boxes:
-            crosses = x0 - thick < x < x0 + wide + thick
-            if crosses and centre[1] < y0 < shape[2, 1]:
-                shape[2:, 1] = y0
-        fill(self.image, shape, tuple(grey))
-        shape[[0, 3], 0] += thick * 0.6
-        fill(self.image, shape, tuple(grey * 0.6))
-
-    def put(self, kind: int, size: float, centre: np.ndarray, tilt: float) -> np.ndarray:
-        """Paint a drawing about `size` pixels large; returns its outline in pixels, (n, 2)."""
-        rng = self.rng
-        template, pyramid = _drawing(self.bank, kind, int(rng.integers(_VARIANTS)))
-        matrix = _pose(rng, size / 0.96, centre, tilt)
-        corners = cv2.perspectiveTransform(np.float32([[(0, 0), (1, 0), (1, 1), (0, 1)]]), matrix)[0]
-        outline = cv2.perspectiveTransform(template.outline[None], matrix)[0]
-        pad = 4
-        left, top = np.maximum(np.floor(corners.min(0)).astype(int) - pad, 0)
-        right, bottom = np.minimum(np.ceil(corners.max(0)).astype(int) + pad, (self.width, self.height))
-        if right - left < 3 or bottom - top < 3:
-            return outline
-        level = int(np.clip(np.log2(pyramid[0].shape[0] / size), 0, len(pyramid) - 1))
-        shrink = np.diag([1 / pyramid[level].shape[0], 1 / pyramid[level].shape[0], 1])
-        move = np.array([(1, 0, -left), (0, 1, -top), (0, 0, 1)]) @ matrix @ shrink
-        patch = cv2.warpPerspective(pyramid[level], move, (right - left, bottom - top)).astype(np.float32)
-        patch = _weather(rng, patch, self.bank)
+def _draw_thing(picture: np.ndarray, rng: Random) -> None:
+    """A line, a pole, an ellipse or a polygon."""
+    ink, kind = _ink(rng), rng.random()
+    start, end = (tuple(int(value) for value in rng.uniform(-20, SIDE + 20, 2)) for _ in range(2))
+    if kind < 0.5:
         if rng.random() < 0.5:
-            patch = cv2.GaussianBlur(patch, (0, 0), max(0.3, size * rng.uniform(0.003, 0.03)))
-        area = self.image[top:bottom, left:right]
-        area *= 1 - patch[..., 3:] / 255
-        area += patch[..., :3] * self.light
-        return outline
-
-    def occlude(self, centre: np.ndarray, size: float) -> None:
-        """Something in front of at most a third of a sign: a branch, a post, leaves, an edge."""
-        rng = self.rng
-
-        def patch(height: int, width: int) -> np.ndarray:
-            return texture(rng, self.bank, height, width)
-
-        x, y = centre
-        kind = rng.integers(3)
-        if kind == 0:
-            thick = size * rng.uniform(0.03, 0.16)
-            slant = rng.normal(0, 0.4) * size
-            x += rng.uniform(-0.5, 0.5) * size
-            shape = [(x, y - size), (x + thick, y - size), (x + thick + slant, y + size), (x + slant, y + size)]
-            fill(self.image, shape, patch)
-        elif kind == 1:
-            angle = rng.uniform(0, 2 * np.pi)
-            away = np.array((np.cos(angle), np.sin(angle))) * size * rng.uniform(0.52, 0.65)
-            fill(self.image, blob(rng, *(centre + away), size * 0.32, size * 0.32), patch)
-        else:
-            for _ in range(int(rng.integers(3, 12))):
-                spot = centre + rng.uniform(-0.55, 0.55, 2) * size
-                fill(self.image, blob(rng, *spot, size * 0.07, size * 0.05), patch)
-
-    def note(self, outline: np.ndarray, label: int) -> None:
-        """Remember a sign's box, cut at the picture's edge."""
-        low = np.maximum(outline.min(0), 0)
-        high = np.minimum(outline.max(0), (self.width, self.height))
-        self.boxes.append(np.concatenate([low, high - low]))
-        self.labels.append(label)
-
-    def camera(self) -> None:
-        """What the camera does: exposure, colour, haze, blur, noise, vignette."""
-        rng, image = self.rng, self.image
-        image *= rng.uniform(0.65, 1.25) * rng.uniform(0.88, 1.12, 3).astype(np.float32)
-        if rng.random() < 0.3:
-            haze = rng.uniform(0, 0.35)
-            image += haze * (rng.uniform(100, 240) - image)
-        if rng.random() < 0.35:
-            grey = image.mean(2, keepdims=True)
-            image += rng.uniform(-0.5, 0.6) * (grey - image)
-        if rng.random() < 0.03:
-            image[:] = image.mean(2, keepdims=True)
-        image = 255 * (image.clip(0, 255) / 255) ** np.float32(rng.uniform(0.7, 1.4))
-        blur = rng.random()
-        if blur < 0.3:
-            image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.3) * self.scale)
-        elif blur < 0.36:
-            length = int(rng.uniform(2, 6) * self.scale) | 1
-            kernel = np.zeros((length, length), np.float32)
-            cv2.line(kernel, (0, length // 2), (length - 1, length // 2), 1.0)
-            spin = cv2.getRotationMatrix2D((length // 2, length // 2), rng.uniform(0, 180), 1)
-            kernel = cv2.warpAffine(kernel, spin, (length, length))
-            image = cv2.filter2D(image, -1, kernel / kernel.sum())
-        elif blur < 0.5:
-            image += rng.uniform(0.3, 1.2) * (image - cv2.GaussianBlur(image, (0, 0), 1.2))
-        if rng.random() < 0.5:
-            noise = rng.standard_normal(image.shape[:2], np.float32)[..., None]
-            image += rng.uniform(1, 14) * noise
-        if rng.random() < 0.25:
-            image += rng.uniform(1, 8) * rng.standard_normal(image.shape, np.float32)
-        self.image = image
-
-    def finish(self) -> Scene:
-        """The scene, after a trip through JPEG."""
-        image = self.image.clip(0, 255).astype(np.uint8)
-        if self.rng.random() < 0.85:
-            quality = int(self.rng.uniform(30, 96))
-            image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1)
-        boxes = np.array(self.boxes, np.float32).reshape(-1, 4)
-        return Scene(image, boxes, np.array(self.labels, np.int64))
+            end = (start[0] + int(rng.integers(-6, 7)), end[1])
+        cv2.line(picture, start, end, ink, int(rng.integers(1, 9)), cv2.LINE_AA)
+    elif kind < 0.8:
+        axes = (int(rng.uniform(3, 70)), int(rng.uniform(3, 70)))
+        cv2.ellipse(picture, start, axes, rng.uniform(0, 180), 0, 360, ink, int(rng.choice([-1, 2, 4, 8])), cv2.LINE_AA)
+    else:
+        corners = rng.uniform(0, SIDE, (rng.integers(3, 6), 2)).astype(np.int32)
+        cv2.fillPoly(picture, [corners], ink, cv2.LINE_AA)
 
 
-def draw_scene(seed: int) -> Scene:
-    """The scene of that seed: the same for the same seed, at a size of its own (380 to 660 pixels)."""
-    painter = Painter(seed)
-    painter.things()
-    painter.camera()
-    return painter.finish()
+# ---- Signs in the scene
 
 
-def for_network(image: np.ndarray) -> np.ndarray:
-    """The picture stretched to the network's input, as the server does it: uint8 BGR."""
-    return cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+def _paste(picture: np.ndarray, rng: Random, drawing: Drawing, taken: list[np.ndarray]) -> np.ndarray | None:
+    """Pastes `drawing` somewhere, and answers its visible box; None if it would be hidden or overlap one in `taken`."""
+    is_sign = drawing.label >= 0
+    low, high = SIGN_SIZES if is_sign else OTHER_SIZES
+    size = np.exp(rng.uniform(np.log(low), np.log(high)))
+    if rng.random() < 0.5 and size > 110:
+        size *= 0.4
+    centre = rng.uniform(-0.05 * SIDE, 1.05 * SIDE, 2)
+    image = drawing.levels[int(np.clip(np.floor(np.log2(SIZE / size)), 0, _MIP_LEVELS - 1))]
+    warp = _warp(rng, image.shape[0], size, centre)
+    outline = cv2.perspectiveTransform((drawing.outline * image.shape[0]).astype(np.float32)[None], warp)[0]
+    whole = np.concatenate([outline.min(axis=0), outline.max(axis=0)])
+    visible = np.concatenate([np.maximum(whole[:2], 0), np.minimum(whole[2:], SIDE)])
+    if (visible[2:] - visible[:2]).min() < 3 or _area(visible) < _MIN_VISIBLE[is_sign] * _area(whole):
+        return None
+    if any(_overlap(visible, other) > 0.05 * min(_area(visible), _area(other)) for other in taken):
+        return None
+    if rng.random() < 0.6:
+        _draw_pole(picture, rng, centre, whole, size)
+    _blend(picture, rng, image, warp, whole, size)
+    if rng.random() < (0.22 if is_sign else 0.1):
+        _cover(picture, rng, whole, size)
+    return visible
 
 
-def signs_for_network(scene: Scene) -> np.ndarray:
-    """The signs of a scene in the network's input, float32 (m, 5): label, left, top, right, bottom in pixels."""
-    height, width = scene.image.shape[:2]
-    corners = np.concatenate([scene.boxes[:, :2], scene.boxes[:, :2] + scene.boxes[:, 2:]], axis=1)
-    corners *= SIDE / np.array([width, height, width, height], np.float32)
-    return np.concatenate([scene.labels[:, None].astype(np.float32), corners], axis=1)
+def _area(box: np.ndarray) -> float:
+    return float((box[2] - box[0]) * (box[3] - box[1]))
+
+
+def _overlap(first: np.ndarray, second: np.ndarray) -> float:
+    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
+    return float(np.prod(np.maximum(sides, 0)))
+
+
+def _warp(rng: Random, pixels: int, size: float, centre: np.ndarray) -> np.ndarray:
+    """The perspective of a thing of `size` pixels at `centre`, seen from the side and stretched as photos will be."""
+    aspect = np.exp(rng.normal(0, 0.16)) if rng.random() < 0.8 else rng.uniform(0.55, 1.1)
+    sides = np.array([size * np.sqrt(aspect), size / np.sqrt(aspect)])
+    corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]]) * sides
+    corners += rng.uniform(-1, 1, (4, 2)) * sides * rng.choice([0.01, 0.05, 0.12], p=[0.4, 0.4, 0.2])
+    angle = np.radians(rng.normal(0, 5 if rng.random() < 0.85 else 20))
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    source = np.array([[0, 0], [pixels, 0], [pixels, pixels], [0, pixels]], np.float32)
+    return cv2.getPerspectiveTransform(source, (corners @ turn + centre).astype(np.float32))
+
+
+def _draw_pole(picture: np.ndarray, rng: Random, centre: np.ndarray, box: np.ndarray, size: float) -> None:
+    grey = tuple(float(value) for value in np.clip(rng.uniform(0.1, 0.75) + rng.normal(0, 0.03, 3), 0, 1))
+    top = (int(centre[0]), int(box[3] - (box[3] - box[1]) * 0.3))
+    foot = (int(centre[0] + rng.normal(0, size * 0.05)), int(min(SIDE + 5, box[3] + size * rng.uniform(0.5, 6))))
+    cv2.line(picture, top, foot, grey, max(1, int(size * rng.uniform(0.03, 0.12))), cv2.LINE_AA)
+
+
+def _blend(picture: np.ndarray, rng: Random, image: np.ndarray, warp: np.ndarray, box: np.ndarray, size: float) -> None:
+    """Warps `image`, lights it and lays it over `picture`."""
+    margin = 4
+    left, top = (max(int(value) - margin, 0) for value in box[:2])
+    right, bottom = (min(int(value) + margin + 1, SIDE) for value in box[2:])
+    move = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64)
+    warped = cv2.warpPerspective(image, move @ warp, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+    colour, alpha = _lit(rng, warped[..., :3], warped[..., 3:])
+    blur = rng.uniform(0, 0.8)
+    if blur > 0.3:
+        sigma = blur * max(1, size / 60) if rng.random() < 0.3 else blur
+        soft = cv2.GaussianBlur(np.dstack([colour, alpha[..., 0]]), (0, 0), sigma)
+        colour, alpha = soft[..., :3], soft[..., 3:]
+    area = picture[top:bottom, left:right]
+    area[:] = area * (1 - alpha) + np.clip(colour, 0, 1.3)
+
+
+def _lit(rng: Random, colour: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Brightness, tint, haze, shadow, dirt and glare on a premultiplied patch."""
+    height, width = alpha.shape[:2]
+    tint = np.exp(rng.normal(-0.15, 0.3)) * np.exp(rng.normal(0, 0.06, 3))
+    colour = colour * tint.astype(np.float32)
+    if rng.random() < 0.3:
+        haze = rng.uniform(0, 0.45)
+        colour = colour * (1 - haze) + alpha * haze * rng.uniform(0.3, 0.9)
+    if rng.random() < 0.35:
+        shadow = 1 + _noise(rng, height, width, [2, 3], 0.6) * rng.uniform(0.2, 0.8)
+        colour = colour * np.clip(shadow, 0.25, 1.6)
+    if rng.random() < 0.25:
+        dirt = _noise(rng, height, width, [min(width, 8), min(width, 20)], 0.8)
+        colour = colour * (1 + dirt * rng.uniform(0.05, 0.25))
+    if rng.random() < 0.1:
+        glare = _noise(rng, height, width, [2, 4], 0.5) * rng.uniform(0.2, 0.8)
+        colour = colour + alpha * np.clip(glare, 0, 1)
+    return colour, alpha
+
+
+def _cover(picture: np.ndarray, rng: Random, box: np.ndarray, size: float) -> None:
+    """Hides up to a third of a thing behind a bar, an edge or leaves."""
+    ink, kind = _ink(rng), rng.random()
+    sides = box[2:] - box[:2]
+    if kind < 0.45:
+        ends = box[0] + sides[0] * rng.uniform(0, 1, 2)
+        start, end = (int(ends[0]), int(box[1] - sides[1] * 0.3)), (int(ends[1]), int(box[3] + sides[1] * 0.3))
+        cv2.line(picture, start, end, ink, max(1, int(size * rng.uniform(0.04, 0.18))), cv2.LINE_AA)
+    elif kind < 0.75:
+        edge = np.concatenate([box[:2] - 9, box[2:] + 9])
+        side, part = rng.integers(4), rng.uniform(0.08, 0.3)
+        inner = box[side] + (sides[side % 2] * part if side < 2 else -sides[side % 2] * part)
+        edge[(side + 2) % 4] = inner
+        left, top, right, bottom = np.clip(edge, 0, SIDE).astype(int)
+        if right > left and bottom > top:
+            picture[top:bottom, left:right] = _texture(rng, bottom - top, right - left)
+    else:
+        for _ in range(rng.integers(1, 6)):
+            centre = tuple(int(value) for value in rng.uniform(box[:2], box[2:]))
+            axes = tuple(max(1, int(value)) for value in size * rng.uniform(0.03, 0.14, 2))
+            cv2.ellipse(picture, centre, axes, rng.uniform(0, 180), 0, 360, ink, -1, cv2.LINE_AA)
+
+
+# ---- The camera
+
+
+def _photograph(rng: Random, picture: np.ndarray) -> np.ndarray:
+    """What a camera and a JPEG encoder make of `picture`: uint8 (SIDE, SIDE, 3)."""
+    picture = _exposed(rng, np.clip(picture, 0, 1.2))
+    picture = _blurred(rng, picture)
+    if rng.random() < 0.6:
+        picture = picture + rng.standard_normal(picture.shape, np.float32) * rng.uniform(0.005, 0.06)
+    pixels = (np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    if rng.random() < 0.7:
+        _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 96))])
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return pixels
+
+
+def _exposed(rng: Random, picture: np.ndarray) -> np.ndarray:
+    if rng.random() < 0.5:
+        picture = picture * np.exp(rng.normal(-0.1, 0.35))
+    if rng.random() < 0.35:
+        mean = picture.mean()
+        picture = (picture - mean) * rng.uniform(0.5, 1.3) + mean
+    if rng.random() < 0.15:
+        grey = rng.uniform(0.3, 0.7)
+        picture = picture.mean(axis=2, keepdims=True) * grey + picture * (1 - grey)
+    if rng.random() < 0.3:
+        picture = np.clip(picture, 0, 1) ** np.exp(rng.normal(0, 0.3))
+    if rng.random() < 0.35:
+        picture = picture * np.exp(rng.normal(0, 0.08, 3)).astype(np.float32)
+    return picture.astype(np.float32)
+
+
+def _blurred(rng: Random, picture: np.ndarray) -> np.ndarray:
+    kind = rng.random()
+    if kind < 0.35:
+        return cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.3))
+    if kind < 0.45:
+        reach, angle = int(rng.integers(2, 7)), rng.uniform(0, np.pi)
+        ray = np.array([np.cos(angle), np.sin(angle)]) * reach
+        kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+        start, end = (tuple(int(value) for value in reach + sign * ray) for sign in (-1, 1))
+        cv2.line(kernel, start, end, 1, 1)
+        return cv2.filter2D(picture, -1, kernel / kernel.sum())
+    if kind < 0.55:
+        return picture + (picture - cv2.GaussianBlur(picture, (0, 0), 1.2)) * rng.uniform(0.3, 1.2)
+    return picture
+
+
+# ---- Sets of scenes
 
 
 def read_set(stem: Path) -> tuple[np.ndarray, list[np.ndarray]]:
-    """A set that `write_set` wrote: scenes, uint8 (count, SIDE, SIDE, 3) mapped from disk, and each one's signs."""
+    """A set that `main` wrote: scenes, uint8 (count, SIDE, SIDE, 3) mapped from disk, and each one's signs."""
     labels = np.load(f"{stem}-labels.npz")
     return np.load(f"{stem}.npy", mmap_mode="r"), np.split(labels["signs"], np.cumsum(labels["counts"])[:-1])
 
 
-def write_set(stem: Path, count: int, seed: int, workers: int) -> None:
-    """Draws `count` scenes as the network sees them into STEM.npy, and their signs into STEM-labels.npz."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    scenes = np.lib.format.open_memmap(f"{stem}.npy", "w+", np.uint8, (count, SIDE, SIDE, 3))
-    labels, start = [], time.monotonic()
-    # One picture, one core: threads inside OpenCV would only wait for each other.
-    with multiprocessing.Pool(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        for number, (scene, signs) in enumerate(pool.imap(_for_set, range(seed, seed + count), 25), start=1):
-            scenes[number - 1] = scene
-            labels.append(signs)
-            if number % 250 == 0 or number == count:
-                left = (time.monotonic() - start) / number * (count - number)
-                print(f"{number} of {count} scenes, {left:.0f} s left", flush=True)
-    # The labels last: without them the scenes are not taken for a whole set.
-    np.savez(f"{stem}-labels.npz", signs=np.concatenate(labels), counts=[len(signs) for signs in labels])
-
-
-def _for_set(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    scene = draw_scene(seed)
-    return for_network(scene.image), signs_for_network(scene)
-
-
-def write_sheet(path: Path, count: int, seed: int) -> None:
-    """Writes scenes with their boxes drawn in, as one picture."""
-    tiles = []
-    for number in range(count):
-        scene = draw_scene(seed + number)
-        tile = for_network(scene.image)
-        for label, left, top, right, bottom in signs_for_network(scene):
-            cv2.rectangle(tile, (int(left), int(top)), (int(right), int(bottom)), (0, 255, 255), 1)
-            cv2.putText(tile, NAMES[int(label)], (int(left), int(top) - 2), 0, 0.4, (0, 255, 255), 1)
-        tiles.append(tile)
-    columns = min(5, count)
-    tiles += [np.zeros_like(tiles[0])] * (-count % columns)
-    rows = [np.hstack(tiles[first : first + columns]) for first in range(0, len(tiles), columns)]
-    cv2.imwrite(str(path), np.vstack(rows))
-
-
-def main() -> int:
-    """Draws a set of scenes, or a sheet to look at."""
-    parser = argparse.ArgumentParser(description="Draws scenes with road signs in them.")
-    parser.add_argument("out", type=Path, help="STEM of a set (STEM.npy, STEM-labels.npz), or a .png to look at")
-    parser.add_argument(
-        "--seed", type=int, default=1_000_000, help="of the first scene; they count up (default: 1000000)"
-    )
-    parser.add_argument("--count", type=int, default=20, help="scenes to draw; 10,000 take 3 GB (default: 20)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one for each core)")
+def main() -> None:
+    """Draws a set of scenes."""
+    parser = argparse.ArgumentParser(description="Draws street scenes with road signs.")
+    parser.add_argument("stem", type=Path, help="writes STEM.npy and STEM-labels.npz")
+    parser.add_argument("--seed", type=int, required=True, help="another seed, other scenes and other drawings")
+    parser.add_argument("--count", type=int, default=7500, help="scenes to draw (default: 7500, 2.3 GB)")
+    parser.add_argument("--drawings", type=int, default=220, help="drawings of each kind of sign (default: 220)")
     arguments = parser.parse_args()
-    try:
-        if arguments.out.suffix == ".png":
-            write_sheet(arguments.out, arguments.count, arguments.seed)
-        else:
-            write_set(arguments.out, arguments.count, arguments.seed, arguments.workers)
-    except KeyboardInterrupt:
-        print("stopped: the set is not whole and will not be read", file=sys.stderr)
-        return 130
-    return 0
+
+    # One picture, one core: run several seeds at once instead.
+    cv2.setNumThreads(1)
+    arguments.stem.parent.mkdir(parents=True, exist_ok=True)
+    pool = make_pool(np.random.default_rng(arguments.seed), arguments.drawings)
+    shape = (arguments.count, SIDE, SIDE, 3)
+    scenes = np.lib.format.open_memmap(f"{arguments.stem}.npy", "w+", np.uint8, shape)
+    labels, start = [], time.monotonic()
+    for number in range(arguments.count):
+        scenes[number], signs = draw_scene(np.random.default_rng([arguments.seed, number]), pool)
+        labels.append(signs)
+        if (number + 1) % 500 == 0:
+            left = (time.monotonic() - start) / (number + 1) * (arguments.count - number - 1)
+            print(f"{number + 1} of {arguments.count} scenes, {left:.0f} s left", flush=True)
+    counts = [len(signs) for signs in labels]
+    # The labels last: without them the scenes are not taken for a whole set.
+    np.savez(f"{arguments.stem}-labels.npz", signs=np.concatenate(labels), counts=counts)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

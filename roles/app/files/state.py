@@ -81,7 +81,7 @@ def is_proven(release: Path, trial: str) -> bool:
     try:
         proof = json.loads((release / ".proven").read_text())
         return proof["trial"] == trial and Path(proof["path"]).is_file()
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -99,14 +99,14 @@ def in_use(releases: Path) -> set[str]:
 
 
 def stale(root: Path, current: str | None, commit: str, keep: int) -> list[str]:
-    """What can go: releases beyond the newest `keep`, and environments that no other release names."""
+    """What can go: releases beyond the newest `keep` or never proven, and environments that no other release names."""
     releases, envs = root / "releases", root / "envs"
     if not releases.is_dir():
         return []
     by_age = sorted(releases.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
     needed = {current, commit} | in_use(releases)
     kept = [path for path in by_age if path.name in needed]
-    others = [path for path in by_age if path.name not in needed and not path.name.startswith(".")]
+    others = [path for path in by_age if path.name not in needed and (path / ".proven").is_file()]
     kept += others[: max(0, keep - len(kept))]
     named = {os.path.realpath(path / "env") for path in kept}
     unnamed = [path for path in envs.iterdir() if os.path.realpath(path) not in named] if envs.is_dir() else []
