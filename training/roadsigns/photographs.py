@@ -3,8 +3,8 @@
     python -m training.roadsigns.photographs build/roadsigns/photographs --seed 1000000 --count 4000
     python -m training.roadsigns.photographs sheet.png --count 20
 
-Where scenes.py draws what the network sees, this draws what a camera would: a picture 380 to 660 pixels long, which then
-goes through JPEG and is stretched to the network's input, as a photo is on its way to the network. A picture depends on
+Where scenes.py draws what the network sees, this draws what a camera would: a picture 380 to 660 pixels long, which
+then goes through JPEG and is stretched to the network's input, as a photo is on its way to the network. A picture depends on
 its seed alone. The sets are like those of scenes.py, and training reads both.
 """
 
@@ -102,7 +102,9 @@ class Painter:
         self.rng = np.random.default_rng(seed)
         self.bank = seed // _BANK
         span = self.rng.uniform(380, 660)
-        ratio = self.rng.choice([4 / 3, 3 / 2, 3 / 4, 2 / 3, 16 / 9, 1], p=[0.42, 0.2, 0.18, 0.06, 0.09, 0.05])
+        ratio = self.rng.choice(
+            [4 / 3, 3 / 2, 3 / 4, 2 / 3, 16 / 9, 9 / 16, 1], p=[0.36, 0.18, 0.22, 0.08, 0.07, 0.04, 0.05]
+        )
         self.width, self.height = int(span * min(1, ratio)), int(span / max(1, ratio))
         self.image = place(self.rng, self.bank, self.height, self.width).image
         self.scale = np.sqrt(self.width * self.height) / SIDE

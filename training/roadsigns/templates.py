@@ -187,10 +187,10 @@ def stop(rng: Random) -> Template:
         pen.fill(octagon(), light, body=True)
         pen.fill(octagon(1 - rim), paint)
     word = str(rng.choice(["STOP", "ALTO", "PARE", "ARRET"], p=[0.88, 0.05, 0.04, 0.03]))
-    height, width = rng.uniform(0.58, 0.82), rng.uniform(1.30, 1.68)
+    height, width = rng.uniform(0.54, 0.84), rng.uniform(1.30, 1.70)
     middle = rng.normal(0, 0.02)
     box = (-width / 2, middle - height / 2, width, height)
-    pen.text(rng, word, box, light, rng.uniform(0.14, 0.22))
+    pen.text(rng, word, box, light, rng.uniform(0.08, 0.22))
     if rng.random() < 0.3:
         for y in (-0.84, 0.84):
             pen.fill(moved(circle(0.035), 0, y), colour(rng, 0, (0, 0.2), (0.2, 0.7)))
@@ -589,6 +589,19 @@ def striped(rng: Random) -> Template:
     return pen.done(outline)
 
 
+def petals(rng: Random) -> Template:
+    """Flowers, bows, folded cloth: overlapping lobes of one colour with light between them."""
+    pen, paint = Pen(), red(rng) if rng.random() < 0.6 else any_colour(rng)
+    outline = circle()
+    foot, tones = np.array([0, rng.uniform(-0.2, 0.9)]), rng.uniform(0.5, 1.1, 8)
+    for tone in tones[: rng.integers(2, 8)]:
+        lobe = circle() * (rng.uniform(0.4, 0.9), rng.uniform(0.15, 0.4)) + (rng.uniform(0.3, 0.8), 0)
+        lobe = moved(rotated(lobe, rng.uniform(-180, 0)), *foot)
+        lobe /= max(1, np.abs(lobe).max())
+        pen.fill(lobe, tuple(int(min(255, channel * tone)) for channel in paint), body=True)
+    return pen.done(outline)
+
+
 def plain(rng: Random) -> Template:
     """Blank discs, boards, diamonds and triangles, with a rim at most; octagons that aren't red."""
     pen, paint = Pen(), any_colour(rng)
@@ -642,5 +655,5 @@ def red_thing(rng: Random) -> Template:
 
 LOOKALIKES = (
     back_of_sign, clock, warning_triangle, other_sign, other_sign, traffic_light, ball, fruit_slice,
-    flag, text_box, text_box, logo, logo, striped, plain, red_thing, red_thing,
+    flag, text_box, text_box, logo, logo, striped, plain, red_thing, red_thing, petals, clock,
 )  # fmt: skip
