@@ -4,8 +4,8 @@
     python -m training.roadsigns.photographs sheet.png --count 20
 
 Where scenes.py draws what the network sees, this draws what a camera would: a picture 380 to 660 pixels long, which
-then goes through JPEG and is stretched to the network's input, as a photo is on its way to the network. A picture depends on
-its seed alone. The sets are like those of scenes.py, and training reads both.
+then goes through JPEG and is stretched to the network's input, as a photo is on its way to the network. A picture
+depends on its seed alone. The sets are like those of scenes.py, and training reads both.
 """
 
 from __future__ import annotations

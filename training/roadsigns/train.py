@@ -20,7 +20,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.roadsigns.loss import detection_loss
-from training.roadsigns.network import Network, write_weights
+from training.roadsigns.network import Network, read_weights, write_weights
 from training.roadsigns.scenes import SIDE, read_set
 
 _CFG = Path(__file__).with_name("roadsigns.cfg")
@@ -65,9 +65,8 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def train(scenes: Scenes, minutes: float, batch: int, rate: float) -> Network:
-    """The averaged network after `minutes` of training. Prints a line every 50 steps."""
-    network = Network(_CFG).to(memory_format=torch.channels_last)
+def train(network: Network, scenes: Scenes, minutes: float, batch: int, rate: float) -> Network:
+    """The average of `network` over `minutes` of training. Prints a line every 50 steps."""
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)
     kernels = [values for values in network.parameters() if values.ndim > 1]
     others = [values for values in network.parameters() if values.ndim <= 1]
@@ -106,6 +105,7 @@ def main() -> None:
         "--scenes", type=Path, nargs="+", required=True, metavar="STEM", help="sets that scenes.py wrote"
     )
     parser.add_argument("--weights", type=Path, required=True, help="where the Darknet weights go")
+    parser.add_argument("--start", type=Path, help="weights to start from (default: random ones)")
     parser.add_argument("--minutes", type=float, default=33, help="how long to train (default: 33)")
     parser.add_argument("--batch", type=int, default=16, help="scenes in a step (default: 16)")
     parser.add_argument("--rate", type=float, default=2.5e-3, help="highest learning rate (default: 0.0025)")
@@ -113,7 +113,11 @@ def main() -> None:
     arguments = parser.parse_args()
 
     torch.manual_seed(arguments.seed)
-    network = train(Scenes(arguments.scenes, arguments.seed), arguments.minutes, arguments.batch, arguments.rate)
+    network = Network(_CFG).to(memory_format=torch.channels_last)
+    if arguments.start:
+        read_weights(network, arguments.start)
+    scenes = Scenes(arguments.scenes, arguments.seed)
+    network = train(network, scenes, arguments.minutes, arguments.batch, arguments.rate)
     beside = arguments.weights.with_suffix(".part")
     write_weights(network, beside)
     beside.replace(arguments.weights)
