@@ -3,8 +3,8 @@ r"""Trains the network of roadsigns.cfg on drawn scenes and writes its Darknet w
     python -m training.roadsigns.train --scenes build/roadsigns/train-101 build/roadsigns/train-102 \
         --weights build/roadsigns/roadsigns.weights
 
-AdamW with a cosine schedule over the given steps; what is written is the running average of the weights. Ctrl-C ends the
-training early and writes what there is.
+AdamW with a cosine schedule over the given steps; what is written is the running average of the weights. Ctrl-C ends
+the training early and writes what there is.
 """
 
 from __future__ import annotations
