@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,13 @@ def assert_is_problem(response: requests.Response, status: int) -> None:
 
 def journal(lab: Lab, machine: str) -> str:
     return lab.ssh(machine, "sudo journalctl --unit barevision.service --no-pager --lines 100")
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, f"not within two minutes: {what}"
+        time.sleep(0.5)
 
 
 def what_runs(lab: Lab, machine: str) -> str:
@@ -142,16 +152,59 @@ def test_a_changed_setting_reaches_the_service_and_goes_back(lab: Lab) -> None:
     assert_answers_rightly(lab, machine)
 
 
+def test_a_changed_unit_is_read_again(lab: Lab) -> None:
+    machine = MACHINES[0]
+    show = "systemctl show --property TimeoutStopUSec --property NeedDaemonReload barevision.service"
+    before = lab.ssh(machine, show)
+    assert lab.playbook("site.yml", "--limit", machine, "-e", "gunicorn_graceful_timeout=7").changed > 0
+    changed = lab.ssh(machine, show)
+    assert changed != before
+    assert "NeedDaemonReload=no" in changed
+    assert lab.playbook("site.yml", "--limit", machine).changed > 0
+    assert lab.ssh(machine, show) == before
+
+
+def test_killing_every_process_of_the_service_loses_no_request(lab: Lab) -> None:
+    """Twice, but each time only when the service is at work again: a request is sent a second time, not a third."""
+    machine = MACHINES[0]
+    statuses: list[int] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            response = requests.post(url(lab, machine, "/predict"), data=GOLDEN.image, timeout=100)
+            statuses.append(response.status_code)
+
+    def answered(more: int) -> Callable[[], bool]:
+        goal = len(statuses) + more
+        return lambda: len(statuses) >= goal
+
+    # Not systemctl kill, which fails where the host's control groups can't be written. A process that has gone
+    # meanwhile is no failure.
+    kill = """sudo sh -c 'kill -KILL $(find /proc -maxdepth 1 -user barevision -printf "%f ")' || true"""
+    with ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(ask) for _ in range(4)]
+        try:
+            for _ in range(2):
+                wait_until(answered(20), "twenty answers")
+                before = what_runs(lab, machine)
+                lab.ssh(machine, kill)
+                wait_until(answered(20), "twenty answers after the kill")
+                assert what_runs(lab, machine) != before
+        finally:
+            stop.set()
+    for client in clients:
+        client.result()
+    assert set(statuses) == {200}, (statuses, journal(lab, machine))
+
+
 @each_machine
 def test_the_service_comes_back_after_a_reboot(lab: Lab, machine: str) -> None:
     boot_id = "cat /proc/sys/kernel/random/boot_id"
     before = lab.ssh(machine, boot_id)
     # A moment later, so that ssh can say goodbye.
     lab.ssh(machine, "sudo systemd-run --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot")
-    deadline = time.monotonic() + 120
-    while not has_come_back(lab, machine, boot_id, before):
-        assert time.monotonic() < deadline, f"{machine} does not answer two minutes after its reboot"
-        time.sleep(2)
+    wait_until(lambda: has_come_back(lab, machine, boot_id, before), f"{machine} answers after its reboot")
     assert_answers_rightly(lab, machine)
 
 

@@ -194,7 +194,7 @@ def test_what_nginx_answers_itself_is_a_problem_document(site: Site) -> None:
 
 def test_the_model_is_loaded_once_and_after_the_fork(site: Site, gunicorn_settings: dict) -> None:
     assert gunicorn_settings["workers"] == 1
-    assert gunicorn_settings["worker_class"] == "gthread"
+    assert gunicorn_settings["worker_class"] == "barevision.worker.Worker"
     assert gunicorn_settings["threads"] == site.value("gunicorn_threads")
     assert gunicorn_settings["preload_app"] is False
     assert gunicorn_settings["control_socket_disable"] is True

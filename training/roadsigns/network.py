@@ -15,6 +15,7 @@ from barevision.darknet import Section, parse_config
 # variances that are written.
 _DARKNET_EPSILON = 1e-6
 _LEAKY_SLOPE = 0.1
+_HEADER_BYTES = 20
 #: Before training hardly anything is taken for an object: the logit of 0.25 %.
 _OBJECTNESS_BIAS = -6.0
 
@@ -62,6 +63,27 @@ class Network(nn.Module):
                 head.bias.view(3, -1)[:, 4] = _OBJECTNESS_BIAS
 
 
+def read_weights(network: Network, path: Path) -> None:
+    """Puts weights that `write_weights` wrote into `network`, to train on.
+
+    :raises ValueError: the file belongs to another network.
+    """
+    values = torch.from_numpy(np.fromfile(path, "<f4", offset=_HEADER_BYTES).astype(np.float32))
+    position = 0
+    for section, layer in zip(network.sections, network.layers, strict=True):
+        if section.kind != "convolutional":
+            continue
+        for tensor in _stored(layer):
+            part = values[position : position + tensor.numel()]
+            position += tensor.numel()
+            if len(part) == tensor.numel():
+                tensor.data.copy_(part.view(tensor.shape))
+        if layer[0].bias is None:
+            layer[1].running_var.sub_(layer[1].eps - _DARKNET_EPSILON).clamp_(min=0)
+    if position != len(values):
+        raise ValueError(f"{path}: has {len(values)} numbers, the network {position}")
+
+
 def write_weights(network: Network, path: Path) -> None:
     """Writes the weights of `network` as Darknet does: biases, batch norm's scales, means, variances, kernel."""
     with path.open("wb") as file:
@@ -73,12 +95,19 @@ def write_weights(network: Network, path: Path) -> None:
 
 
 def _darknet_order(layer: nn.Sequential) -> list[torch.Tensor]:
+    values = _stored(layer)
+    if layer[0].bias is None:
+        values[3] = values[3] + (layer[1].eps - _DARKNET_EPSILON)
+    return values
+
+
+def _stored(layer: nn.Sequential) -> list[torch.Tensor]:
+    """The tensors of a convolution in the order of Darknet's file."""
     convolution = layer[0]
     if convolution.bias is not None:
         return [convolution.bias, convolution.weight]
     norm = layer[1]
-    variance = norm.running_var + (norm.eps - _DARKNET_EPSILON)
-    return [norm.bias, norm.weight, norm.running_mean, variance, convolution.weight]
+    return [norm.bias, norm.weight, norm.running_mean, norm.running_var, convolution.weight]
 
 
 def _layer(section: Section, current: int, channels: list[int], index: int) -> tuple[nn.Module, int]:

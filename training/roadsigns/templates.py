@@ -12,7 +12,7 @@ import numpy as np
 from training.roadsigns.glyphs import draw_text
 
 SIZE = 256
-CANVAS = 512
+CANVAS = 384
 NAMES = ("stop", "give way", "no entry", "speed limit", "crossing", "roundabout")
 
 Colour = tuple[int, int, int]
@@ -83,7 +83,7 @@ def _font_text(mask: np.ndarray, rng: Random, text: str, box: tuple) -> None:
     x, y, width, height = cv2.boundingRect(patch)
     target = tuple(int(v) for v in np.maximum(np.round(box[2:]), 1))
     patch = cv2.resize(patch[y : y + height, x : x + width], target, interpolation=cv2.INTER_AREA)
-    left, top = (max(0, round(v)) for v in box[:2])
+    left, top = (max(0, round(float(v))) for v in box[:2])
     area = mask[top : top + target[1], left : left + target[0]]
     area[:] = patch[: area.shape[0], : area.shape[1]]
 
@@ -125,6 +125,10 @@ def star(points: int, inner: float, turn: float = -90) -> np.ndarray:
     shape = polygon(points * 2, turn)
     shape[1::2] *= inner
     return shape
+
+
+def moved(points: np.ndarray, x: float, y: float) -> np.ndarray:
+    return np.add(points, (x, y))
 
 
 def rotated(points: np.ndarray, degrees: float) -> np.ndarray:
@@ -183,13 +187,13 @@ def stop(rng: Random) -> Template:
         pen.fill(octagon(), light, body=True)
         pen.fill(octagon(1 - rim), paint)
     word = str(rng.choice(["STOP", "ALTO", "PARE", "ARRET"], p=[0.88, 0.05, 0.04, 0.03]))
-    height, width = rng.uniform(0.58, 0.82), rng.uniform(1.30, 1.68)
+    height, width = rng.uniform(0.54, 0.84), rng.uniform(1.30, 1.70)
     middle = rng.normal(0, 0.02)
     box = (-width / 2, middle - height / 2, width, height)
-    pen.text(rng, word, box, light, rng.uniform(0.14, 0.22))
+    pen.text(rng, word, box, light, rng.uniform(0.08, 0.22))
     if rng.random() < 0.3:
         for y in (-0.84, 0.84):
-            pen.fill(np.add(circle(0.035), (0, y)), colour(rng, 0, (0, 0.2), (0.2, 0.7)))
+            pen.fill(moved(circle(0.035), 0, y), colour(rng, 0, (0, 0.2), (0.2, 0.7)))
     return pen.done(octagon(), 0)
 
 
@@ -201,7 +205,7 @@ def give_way(rng: Random) -> Template:
     inner = rounded(shape * (1 - rim * 1.9) - (0, 0.29 * rim * 1.9), rng.uniform(0.02, 0.08))
     if rng.random() < 0.4:
         pen.fill(outer, white(rng), body=True)
-        pen.fill((np.add(outer, (0, 0.3))) * 0.95 - (0, 0.3), red(rng))
+        pen.fill(moved(moved(outer, 0, 0.3) * 0.95, 0, -0.3), red(rng))
     else:
         pen.fill(outer, red(rng), body=True)
     light = white(rng)
@@ -497,8 +501,9 @@ def flag(rng: Random) -> Template:
 
 
 def _word(rng: Random) -> str:
+    """A made-up word that begins with a letter, so that it is never a speed limit's number."""
     letters = list("STOPALREKMHNCI0123456789")
-    return "".join(rng.choice(letters, int(rng.integers(2, 8))))
+    return "".join([rng.choice(letters[:14]), *rng.choice(letters, int(rng.integers(1, 7)))])
 
 
 def text_box(rng: Random) -> Template:
@@ -584,6 +589,19 @@ def striped(rng: Random) -> Template:
     return pen.done(outline)
 
 
+def petals(rng: Random) -> Template:
+    """Flowers, bows, folded cloth: overlapping lobes of one colour with light between them."""
+    pen, paint = Pen(), red(rng) if rng.random() < 0.6 else any_colour(rng)
+    outline = circle()
+    foot, tones = np.array([0, rng.uniform(-0.2, 0.9)]), rng.uniform(0.5, 1.1, 8)
+    for tone in tones[: rng.integers(2, 8)]:
+        lobe = circle() * (rng.uniform(0.4, 0.9), rng.uniform(0.15, 0.4)) + (rng.uniform(0.3, 0.8), 0)
+        lobe = moved(rotated(lobe, rng.uniform(-180, 0)), *foot)
+        lobe /= max(1, np.abs(lobe).max())
+        pen.fill(lobe, tuple(int(min(255, channel * tone)) for channel in paint), body=True)
+    return pen.done(outline)
+
+
 def plain(rng: Random) -> Template:
     """Blank discs, boards, diamonds and triangles, with a rim at most; octagons that aren't red."""
     pen, paint = Pen(), any_colour(rng)
@@ -637,5 +655,5 @@ def red_thing(rng: Random) -> Template:
 
 LOOKALIKES = (
     back_of_sign, clock, warning_triangle, other_sign, other_sign, traffic_light, ball, fruit_slice,
-    flag, text_box, text_box, logo, logo, striped, plain, red_thing, red_thing,
+    flag, text_box, text_box, logo, logo, striped, plain, red_thing, red_thing, petals, clock,
 )  # fmt: skip

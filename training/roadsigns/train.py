@@ -3,8 +3,8 @@ r"""Trains the network of roadsigns.cfg on drawn scenes and writes its Darknet w
     python -m training.roadsigns.train --scenes build/roadsigns/train-101 build/roadsigns/train-102 \
         --weights build/roadsigns/roadsigns.weights
 
-AdamW with a cosine schedule over the given time; what is written is the running average of the weights. Ctrl-C ends the
-training early and writes what there is.
+AdamW with a cosine schedule over the given steps; what is written is the running average of the weights. Ctrl-C ends
+the training early and writes what there is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.roadsigns.loss import detection_loss
-from training.roadsigns.network import Network, write_weights
+from training.roadsigns.network import Network, read_weights, write_weights
 from training.roadsigns.scenes import SIDE, read_set
 
 _CFG = Path(__file__).with_name("roadsigns.cfg")
@@ -28,6 +28,8 @@ _WARM_UP_STEPS = 100
 _WEIGHT_DECAY = 0.02
 _LARGEST_SHIFT = 20
 _GRADIENT_LIMIT = 10.0
+_REPORT_STEPS = 50
+_SAVE_STEPS = 250
 
 
 class Scenes:
@@ -65,29 +67,43 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def train(scenes: Scenes, minutes: float, batch: int, rate: float) -> Network:
-    """The averaged network after `minutes` of training. Prints a line every 50 steps."""
-    network = Network(_CFG).to(memory_format=torch.channels_last)
+def train(network: Network, scenes: Scenes, steps: int, batch: int, rate: float, weights: Path) -> None:
+    """Trains `network` and writes the running average of it, now and then and at the end.
+
+    Steps, not minutes, because a busy machine shall not make another network.
+    """
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)
     kernels = [values for values in network.parameters() if values.ndim > 1]
     others = [values for values in network.parameters() if values.ndim <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": kernels, "weight_decay": _WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}], lr=rate
     )
-    start, step, losses = time.monotonic(), 0, []
+    start, losses = time.monotonic(), []
     try:
-        while (done := (time.monotonic() - start) / 60 / minutes) < 1:
-            warmth = min(1, (step + 1) / _WARM_UP_STEPS)
+        for step in range(1, steps + 1):
             for group in optimizer.param_groups:
-                group["lr"] = rate * warmth * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+                group["lr"] = rate * _share(step, steps)
             losses.append(_step(network, optimizer, *scenes.batch(batch)))
             average.update_parameters(network)
-            step += 1
-            if step % 50 == 0:
-                print(f"{done:4.0%}  step {step}  loss {np.mean(losses[-50:]):.3f}", flush=True)
+            if step % _REPORT_STEPS == 0:
+                left = (time.monotonic() - start) / 60 / step * (steps - step)
+                print(f"step {step} of {steps}  loss {np.mean(losses[-50:]):.3f}  {left:.0f} minutes left", flush=True)
+            if step % _SAVE_STEPS == 0:
+                _save(average.module, weights)
     except KeyboardInterrupt:
         print("ended early")
-    return average.module.eval()
+    _save(average.module, weights)
+
+
+def _share(step: int, steps: int) -> float:
+    """The share of the highest learning rate at a step: a short rise, then half a cosine down to 1 %."""
+    return min(1, step / _WARM_UP_STEPS) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+def _save(network: Network, path: Path) -> None:
+    beside = path.with_suffix(".part")
+    write_weights(network, beside)
+    beside.replace(path)
 
 
 def _step(network: Network, optimizer: torch.optim.Optimizer, pixels: torch.Tensor, signs: list[np.ndarray]) -> float:
@@ -106,17 +122,19 @@ def main() -> None:
         "--scenes", type=Path, nargs="+", required=True, metavar="STEM", help="sets that scenes.py wrote"
     )
     parser.add_argument("--weights", type=Path, required=True, help="where the Darknet weights go")
-    parser.add_argument("--minutes", type=float, default=33, help="how long to train (default: 33)")
+    parser.add_argument("--start", type=Path, help="weights to start from (default: random ones)")
+    parser.add_argument("--steps", type=int, default=3200, help="how long to train (default: 3200)")
     parser.add_argument("--batch", type=int, default=16, help="scenes in a step (default: 16)")
     parser.add_argument("--rate", type=float, default=2.5e-3, help="highest learning rate (default: 0.0025)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the order and the first weights (default: 0)")
     arguments = parser.parse_args()
 
     torch.manual_seed(arguments.seed)
-    network = train(Scenes(arguments.scenes, arguments.seed), arguments.minutes, arguments.batch, arguments.rate)
-    beside = arguments.weights.with_suffix(".part")
-    write_weights(network, beside)
-    beside.replace(arguments.weights)
+    network = Network(_CFG).to(memory_format=torch.channels_last)
+    if arguments.start:
+        read_weights(network, arguments.start)
+    scenes = Scenes(arguments.scenes, arguments.seed)
+    train(network, scenes, arguments.steps, arguments.batch, arguments.rate, arguments.weights)
     print(f"wrote {arguments.weights}")
 
 

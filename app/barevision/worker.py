@@ -1,0 +1,50 @@
+"""Gunicorn's worker for Barevision: threads, and answers that are sent whole or not at all.
+
+Gunicorn sends an answer's header first and its body after it. A worker that dies in between leaves NGINX with half an
+answer, which NGINX can't ask for again. Sent in one piece, an answer that was not sent can be had from the next worker.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from gunicorn.http import Request
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+
+class Worker(ThreadWorker):
+    """Gunicorn's gthread worker, for the setting `worker_class`. It holds an answer in memory until it is complete."""
+
+    def handle_request(self, req: Request, conn: TConn) -> bool:
+        sock = conn.sock
+        conn.sock = _WholeAnswer(sock)
+        try:
+            goes_on = super().handle_request(req, conn)
+            conn.sock.flush()
+            return goes_on
+        finally:
+            conn.sock = sock
+
+
+class _WholeAnswer:
+    """A connected socket that keeps what `sendall` is given until `flush`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def sendall(self, data: bytes) -> None:
+        self._parts.append(data)
+
+    def sendfile(self, *arguments: Any, **named: Any) -> int:
+        self.flush()
+        return self._sock.sendfile(*arguments, **named)
+
+    def flush(self) -> None:
+        parts, self._parts = self._parts, []
+        if parts:
+            self._sock.sendall(b"".join(parts))

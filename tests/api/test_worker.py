@@ -1,0 +1,87 @@
+"""The worker in a real Gunicorn, asked over its Unix socket as NGINX asks it."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from http.client import HTTPResponse
+from pathlib import Path
+
+import pytest
+
+BODY = bytes(range(256)) * 1000
+
+
+def wsgi_app(environ: dict, start_response: Callable) -> Iterable[bytes]:
+    """What the Gunicorn of these tests serves."""
+    start_response("200 OK", [("Content-Length", str(len(BODY)))])
+    if environ["PATH_INFO"] == "/file":
+        return environ["wsgi.file_wrapper"](io.FileIO(os.environ["BODY_FILE"]))
+    return _parts(environ["PATH_INFO"] == "/death")
+
+
+def _parts(dies: bool) -> Iterator[bytes]:
+    yield BODY[:1000]
+    if dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield BODY[1000:]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[Path]:
+    """The socket of a running Gunicorn."""
+    path, body = tmp_path / "socket", tmp_path / "body"
+    body.write_bytes(BODY)
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"unix:{path}", "--worker-class", "barevision.worker.Worker"]
+    options = ["--no-control-socket", "--threads", "2", f"{__name__.rpartition('.')[2]}:wsgi_app"]
+    environment = {**os.environ, "BODY_FILE": str(body), "PYTHONPATH": os.pathsep.join(map(str, python_path()))}
+    with subprocess.Popen([*command, *options], env=environment, cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not path.exists():
+                assert process.poll() is None, process.stderr.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield path
+        finally:
+            process.terminate()
+
+
+def python_path() -> tuple[Path, Path]:
+    here = Path(__file__).resolve().parent
+    return here, here.parents[1] / "app"
+
+
+def connect(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(60)
+    connection.connect(str(path))
+    return connection
+
+
+def ask(connection: socket.socket, target: str) -> bytes:
+    connection.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    response = HTTPResponse(connection)
+    response.begin()
+    return response.read()
+
+
+def test_answers_arrive_whole_one_after_the_other_on_a_connection(path: Path) -> None:
+    with connect(path) as connection:
+        assert ask(connection, "/") == BODY
+        assert ask(connection, "/file") == BODY
+        assert ask(connection, "/") == BODY
+
+
+def test_a_worker_that_dies_amid_an_answer_has_sent_nothing_of_it(path: Path) -> None:
+    with connect(path) as connection:
+        connection.sendall(b"GET /death HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(100) == b""
+    with connect(path) as connection:
+        assert ask(connection, "/") == BODY
