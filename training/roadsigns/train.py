@@ -1,4 +1,4 @@
-r"""Trains the network of roadsigns.cfg on drawn scenes and writes its Darknet weights.
+"""Trains the network of roadsigns.cfg on drawn scenes and writes its Darknet weights.
 
     python -m training.roadsigns.train --scenes build/roadsigns/train-101 build/roadsigns/train-102 \
         --weights build/roadsigns/roadsigns.weights
