@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -235,6 +236,20 @@ class TestState:
                 process.kill()
 
         assert stale == [str(root / "releases" / ("b" * 40))]
+
+    def test_an_environment_that_still_runs_stays(self, root: Path) -> None:
+        self.release(root, self.COMMIT, 0)
+        program = root / "envs" / "running" / "sleep"
+        program.parent.mkdir()
+        shutil.copy("/bin/sleep", program)
+        with subprocess.Popen([program, "60"]) as process:
+            try:
+                running = self.look(root)["stale"]
+            finally:
+                process.kill()
+
+        assert running == []
+        assert self.look(root)["stale"] == [str(program.parent)]
 
     def test_a_file_is_right_with_owner_mode_and_content(self, root: Path) -> None:
         path = root / "settings"

@@ -86,7 +86,7 @@ class TestRole:
         info = read_yaml("roles", role, "meta", "main.yml")["galaxy_info"]
 
         assert info["author"] == "The Barevision contributors"
-        assert (info["license"], info["min_ansible_version"]) == ("MIT", "2.16")
+        assert (info["license"], info["min_ansible_version"]) == ("MIT", "2.19")
 
 
 def test_the_example_inventory_shows_every_default() -> None:

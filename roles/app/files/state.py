@@ -85,16 +85,16 @@ def is_proven(release: Path, trial: str) -> bool:
         return False
 
 
-def in_use(releases: Path) -> set[str]:
-    """The releases that some process works in: the running service's, until it is restarted."""
+def in_use(releases: Path, envs: Path) -> set[str]:
+    """The names of what a process works in or has loaded from: the running service's, until it is restarted."""
     used = set()
-    for link in Path("/proc").glob("[0-9]*/cwd"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            place = link.readlink()
+            places = {str((process / "cwd").readlink()), *(process / "maps").read_text(errors="replace").split()}
         except OSError:
             continue
-        if releases in place.parents:
-            used.add(place.relative_to(releases).parts[0])
+        for folder in (releases, envs):
+            used |= {place[len(f"{folder}/") :].split("/")[0] for place in places if place.startswith(f"{folder}/")}
     return used
 
 
@@ -104,12 +104,14 @@ def stale(root: Path, current: str | None, commit: str, keep: int) -> list[str]:
     if not releases.is_dir():
         return []
     by_age = sorted(releases.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
-    needed = {current, commit} | in_use(releases)
+    used = in_use(releases, envs)
+    needed = {current, commit} | used
     kept = [path for path in by_age if path.name in needed]
     others = [path for path in by_age if path.name not in needed and (path / ".proven").is_file()]
     kept += others[: max(0, keep - len(kept))]
     named = {os.path.realpath(path / "env") for path in kept}
-    unnamed = [path for path in envs.iterdir() if os.path.realpath(path) not in named] if envs.is_dir() else []
+    environments = [path for path in envs.iterdir() if path.name not in used] if envs.is_dir() else []
+    unnamed = [path for path in environments if os.path.realpath(path) not in named]
     return [str(path) for path in by_age if path not in kept] + [str(path) for path in unnamed]
 
 
