@@ -1,0 +1,234 @@
+"""The Compute Engine API: a login, requests that may be repeated, operations that are awaited, errors in words.
+
+https://cloud.google.com/compute/docs/reference/rest/v1
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+try:
+    import google.auth
+    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError
+    from google.auth.transport.requests import AuthorizedSession
+    from google.oauth2 import credentials as token_credentials
+    from google.oauth2 import service_account
+except ImportError:
+    google = None
+
+HAS_GOOGLE_AUTH = google is not None
+
+_HOST = "https://compute.googleapis.com/compute/v1/"
+_SCOPE = "https://www.googleapis.com/auth/compute"
+# Google ends a wait for an operation after two minutes.
+_CONNECT_SECONDS, _READ_SECONDS = 10, 130
+
+# What Google calls a failure, and the way out of it. The first one that fits counts.
+_WAYS_OUT = (
+    (
+        {"QUOTA_EXCEEDED", "quotaExceeded"},
+        "Use fewer or smaller machines or another region, or ask for more: "
+        "https://console.cloud.google.com/iam-admin/quotas?project={project}",
+    ),
+    (
+        {"ZONE_RESOURCE_POOL_EXHAUSTED", "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", "resourcePoolExhausted"},
+        "The zone has no such machines left at the moment: try again later, or another zone or machine type.",
+    ),
+    (
+        {"accessNotConfigured", "SERVICE_DISABLED"},
+        "Enable the API first: gcloud services enable compute.googleapis.com --project={project}",
+    ),
+    (
+        {"rateLimitExceeded", "userRateLimitExceeded", "429"},
+        "Google limits the number of requests a minute, and repeating them did not help: run again later.",
+    ),
+    ({"authError", "required", "401"}, "The login has expired or is not valid. {login}"),
+    (
+        {"forbidden", "PERMISSION_DENIED", "403"},
+        "The account lacks this right in project {project}: docs/gce.md lists the roles that it needs.",
+    ),
+    (
+        {"conditionNotMet", "412"},
+        "Somebody else changed it at the same moment: run again.",
+    ),
+    (
+        {"alreadyExists", "RESOURCE_ALREADY_EXISTS", "409"},
+        "Somebody else made it at the same moment: run again.",
+    ),
+    (
+        {"resourceInUseByAnotherResource", "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE"},
+        "Remove what uses it first.",
+    ),
+    (
+        {"backendError", "internalError", "INTERNAL_ERROR", "500", "502", "503", "504"},
+        "A failure at Google: run again.",
+    ),
+)
+_LOGIN = (
+    "Log in again: gcloud auth application-default login; or give a service account's file (GCP_SERVICE_ACCOUNT_FILE) "
+    "or a fresh token (GCP_ACCESS_TOKEN=$(gcloud auth print-access-token))."
+)
+
+
+class ApiError(Exception):
+    """What went wrong, in words that name what was asked for and the way out.
+
+    `status` is the HTTP status, 0 where there was none.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Api:
+    """The API for one project.
+
+    :param access_token: an OAuth 2 token; or else
+    :param service_account_file: the path of a service account's JSON key; or else the application default credentials.
+    :param timeout: seconds to wait for one operation.
+    :raises ApiError: for credentials that can't be read.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        access_token: str | None = None,
+        service_account_file: str | None = None,
+        timeout: float = 300,
+    ) -> None:
+        self.project = project
+        self.timeout = timeout
+        self._session = AuthorizedSession(_credentials(access_token, service_account_file))
+        # A repeated request carries the id of the first one: what Google has done already it does not do again.
+        retries = requests.adapters.Retry(
+            total=5,
+            backoff_factor=0.5,
+            status_forcelist=(429, 500, 502, 503, 504),
+            allowed_methods=None,
+            raise_on_status=False,
+        )
+        self._session.mount("https://", requests.adapters.HTTPAdapter(max_retries=retries))
+
+    def get(self, path: str, query: dict[str, str] | None = None) -> dict[str, Any] | None:
+        """The resource at `path`, such as "zones/us-central1-a/instances/web-1"; None where there is none.
+
+        A path that begins with "projects/" may be in another project.
+        """
+        try:
+            return self._request("GET", path, query=query)
+        except ApiError as error:
+            if error.status == 404 and not self._is_about_the_project(error):
+                return None
+            raise
+
+    def find(self, collection: str, condition: str, everywhere: bool) -> Iterator[dict[str, Any]]:
+        """All resources of a collection that fulfil a filter expression, such as 'labels.barevision = "web"'.
+
+        :param everywhere: in all zones and regions, rather than in the global collection.
+        :raises ApiError: also where Google could not reach a part of them: an incomplete list is no list.
+        """
+        path = f"aggregated/{collection}" if everywhere else f"global/{collection}"
+        query = {"filter": condition}
+        while True:
+            page = self._request("GET", path, query=query)
+            scopes = page.get("items", {}).values() if everywhere else [{collection: page.get("items", [])}]
+            _require_complete(path, page, scopes)
+            for scope in scopes:
+                yield from scope.get(collection, [])
+            if not page.get("nextPageToken"):
+                return
+            query = {**query, "pageToken": page["nextPageToken"]}
+
+    def change(self, method: str, path: str, body: dict[str, Any] | None, query: dict[str, str]) -> None:
+        """Changes something, and waits until that is done.
+
+        :raises ApiError: where Google refuses or fails, or isn't done within the timeout.
+        """
+        operation = self._request(method, path, body=body, query={**query, "requestId": str(uuid.uuid4())})
+        deadline = time.monotonic() + self.timeout
+        while operation["status"] != "DONE":
+            if time.monotonic() > deadline:
+                raise ApiError(
+                    f"{method} {path}: not done after {self.timeout:g} seconds. Google goes on with it (operation "
+                    f"{operation['name']}): run again in a while, or with a longer timeout."
+                )
+            operation = self._request("POST", f"{_relative(operation['selfLink'])}/wait")
+            if operation["status"] != "DONE":
+                time.sleep(0.5)
+        errors = operation.get("error", {}).get("errors", [])
+        if errors:
+            raise ApiError(
+                self._in_words(f"{method} {path}", [e["code"] for e in errors], [e["message"] for e in errors]),
+                operation.get("httpErrorStatusCode", 0),
+            )
+
+    def _request(
+        self, method: str, path: str, body: dict[str, Any] | None = None, query: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        whole_path = path if path.startswith("projects/") else f"projects/{self.project}/{path}"
+        what = f"{method} {path}"
+        try:
+            response = self._session.request(
+                method, _HOST + quote(whole_path), json=body, params=query, timeout=(_CONNECT_SECONDS, _READ_SECONDS)
+            )
+        except RefreshError as error:
+            raise ApiError(f"{what}: the login has expired or is not valid ({error}). {_LOGIN}", 401) from None
+        except (GoogleAuthError, requests.RequestException) as error:
+            raise ApiError(f"{what}: Google can't be reached: {error}") from None
+        if response.ok:
+            return response.json()
+        raise self._error(what, response)
+
+    def _error(self, what: str, response: requests.Response) -> ApiError:
+        try:
+            error = response.json()["error"]
+        except (requests.JSONDecodeError, KeyError, TypeError):
+            return ApiError(f"{what}: answered {response.status_code} {response.reason}", response.status_code)
+        reasons = [entry.get("reason", "") for entry in error.get("errors", [])]
+        message = error.get("message", response.reason)
+        return ApiError(
+            self._in_words(what, [*reasons, str(response.status_code)], [message]),
+            response.status_code,
+        )
+
+    def _in_words(self, what: str, codes: list[str], messages: list[str]) -> str:
+        ways_out = (way_out for known, way_out in _WAYS_OUT if known & set(codes))
+        way_out = next(ways_out, "").format(project=self.project, login=_LOGIN)
+        said = " ".join(dict.fromkeys(messages)).rstrip(".")
+        return f"{what}: {said} ({codes[0]}). {way_out}".rstrip()
+
+    def _is_about_the_project(self, error: ApiError) -> bool:
+        return f"'projects/{self.project}' was not found" in str(error)
+
+
+def _credentials(access_token: str | None, service_account_file: str | None) -> Any:
+    if access_token:
+        return token_credentials.Credentials(access_token)
+    try:
+        if service_account_file:
+            return service_account.Credentials.from_service_account_file(service_account_file, scopes=[_SCOPE])
+        return google.auth.default(scopes=[_SCOPE])[0]
+    except (DefaultCredentialsError, ValueError) as error:
+        where = service_account_file or "no credentials"
+        raise ApiError(f"{where}: {error}. {_LOGIN}") from None
+    except OSError as error:
+        raise ApiError(f"{service_account_file} can't be read: {error.strerror}. {_LOGIN}") from None
+
+
+def _require_complete(path: str, page: dict[str, Any], scopes: Any) -> None:
+    warnings = [part["warning"] for part in (page, *scopes) if "warning" in part]
+    missing = [warning["message"] for warning in warnings if warning["code"] != "NO_RESULTS_ON_PAGE"]
+    missing += page.get("unreachables", [])
+    if missing:
+        raise ApiError(f"GET {path}: the list is incomplete: {'; '.join(missing)}. Run again later.")
+
+
+def _relative(url: str) -> str:
+    return url[url.index("projects/") :]

@@ -1,0 +1,44 @@
+"""What the modules for Compute Engine have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+from ansible.module_utils.gce_api import HAS_GOOGLE_AUTH, Api
+from ansible.module_utils.gce_kinds import KINDS
+
+ARGUMENTS = {
+    "kind": {"required": True, "choices": list(KINDS)},
+    "zone": {},
+    "region": {},
+    "project": {"fallback": (env_fallback, ["GCP_PROJECT"]), "required": True},
+    "access_token": {"fallback": (env_fallback, ["GCP_ACCESS_TOKEN"]), "no_log": True},
+    "service_account_file": {"fallback": (env_fallback, ["GCP_SERVICE_ACCOUNT_FILE"]), "type": "path"},
+    "timeout": {"type": "float", "default": 300.0},
+}
+
+
+def connect(module: AnsibleModule) -> Api:
+    """The API with the module's credentials; ends the module where the library for it is missing.
+
+    :raises ApiError: for credentials that can't be read.
+    """
+    if not HAS_GOOGLE_AUTH:
+        module.fail_json(msg=missing_required_lib("google-auth[requests]"))
+    wanted = ("project", "access_token", "service_account_file", "timeout")
+    return Api(**{name: module.params[name] for name in wanted})
+
+
+def collection_path(params: dict[str, Any]) -> str:
+    """The path of the collection that `kind`, `zone` and `region` name, such as "zones/us-central1-a/instances".
+
+    :raises ValueError: where a kind needs a zone or region that isn't given.
+    """
+    kind, scope = params["kind"], KINDS[params["kind"]].scope
+    if scope == "global":
+        return f"global/{kind}"
+    place = params[scope.removesuffix("s")]
+    if not place:
+        raise ValueError(f"{kind} are in {scope}: say which {scope.removesuffix('s')}")
+    return f"{scope}/{place}/{kind}"
