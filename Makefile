@@ -9,12 +9,12 @@ PORT ?= 5000
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format serve lab-up lab-down lock clean
+.PHONY: help demo test lint format serve lab-up lab-down gce-rehearsal lock clean
 
 include lab.mk
 
 help:  ## Says what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: lab-up  ## From nothing to an annotated picture: a bare machine, the service on it, a prediction (needs root)
 	$(BIN)/ansible-playbook -i $(LAB) site.yml
@@ -41,6 +41,9 @@ lab-up: $(VENV)/.ready lab-packages  ## Makes the lab's machines, as inventory/l
 
 lab-down: $(VENV)/.ready  ## Takes the lab's machines down and removes all of their files
 	$(BIN)/ansible-playbook -i $(LAB) playbooks/lab.yml -e lab_machine_state=absent
+
+gce-rehearsal: $(VENV)/.ready lab-packages  ## All of docs/gce.md on machines of this computer, and every failure (needs root)
+	$(BIN)/pytest -ra --verbose -m 'long or not long' tests/gce
 
 lock: $(VENV)/.ready  ## Resolves the dependencies anew: app/requirements.txt and requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \

@@ -1,0 +1,68 @@
+"""How Google says no, and failures to order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+class FailureError(Exception):
+    """An answer that is an error, in Google's form."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The answer."""
+        message = str(self)
+        errors = [{"message": message, "domain": "global", "reason": self.reason}]
+        return {"error": {"code": self.status, "message": message, "errors": errors}}
+
+
+class CutError(Exception):
+    """The connection ends without an answer."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A failure to order: an HTTP error, a cut connection, or an operation that fails or never ends."""
+
+    status: int = 0
+    reason: str = ""
+    message: str = ""
+    in_operation: bool = False
+    cut: bool = False
+    endless: bool = False
+
+
+PERMISSION = Fault(403, "forbidden", "Required 'compute.something.create' permission for 'projects/demo-project'")
+API_DISABLED = Fault(403, "accessNotConfigured", "Compute Engine API has not been used in project demo-project before")
+RATE_LIMIT = Fault(429, "rateLimitExceeded", "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute'")
+UNAVAILABLE = Fault(503, "backendError", "The service is currently unavailable.")
+CUT = Fault(cut=True)
+QUOTA = Fault(403, "QUOTA_EXCEEDED", "Quota 'CPUS' exceeded.  Limit: 8.0 in region us-central1.", in_operation=True)
+STOCKOUT = Fault(
+    503,
+    "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS",
+    "The zone 'projects/demo-project/zones/us-central1-a' does not have enough resources available.",
+    in_operation=True,
+)
+ENDLESS = Fault(endless=True)
+
+
+def invalid(message: str, reason: str = "invalid") -> FailureError:
+    """400."""
+    return FailureError(400, reason, message)
+
+
+def not_found(path: str) -> FailureError:
+    """404."""
+    return FailureError(404, "notFound", f"The resource '{path}' was not found")
+
+
+def in_use(path: str, user: str) -> FailureError:
+    """400, for what something else uses."""
+    return invalid(f"The resource '{path}' is already being used by '{user}'", "resourceInUseByAnotherResource")
