@@ -152,8 +152,8 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
             return
-        self.rfile = self.connection.makefile("rb", -1)
-        self.wfile = self.connection.makefile("wb", 0)
+        self.rfile = self.connection.makefile("rb")
+        self.wfile = self.connection.makefile("wb")
         self.close_connection = False
         while not self.close_connection:
             self.handle_one_request()
