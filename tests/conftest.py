@@ -13,7 +13,7 @@ from barevision.detector import Detector, load_detector
 from barevision.settings import load_settings
 
 ROOT = Path(__file__).parent.parent
-_RINGS = ("unit", "api", "roles", "e2e")
+_RINGS = ("unit", "api", "roles", "gce", "e2e")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
