@@ -124,11 +124,10 @@ class LabMachines:
     def reset(self, name: str) -> None:
         """Pulls a machine's plug, and starts it again."""
         self._require(name)
-        if process := self._nspawn(name):
-            link = self._link(process)
-            os.kill(process, signal.SIGKILL)
-            # Its network interface, of the same name as the next one's, goes a little later than the machine.
-            _wait_until(lambda: not self._nspawn(name) and not link.exists(), f"{name} is off")
+        if init := self._init(name):
+            # nspawn's own end would not be the machine's. This one is, of all its processes at once, and nspawn follows.
+            os.kill(init, signal.SIGKILL)
+            _wait_until(lambda: not self._processes_of(name), f"{name} is off")
         self.start(name)
 
     @_one_at_a_time
@@ -218,21 +217,26 @@ class LabMachines:
     def _root(self, name: str) -> Path:
         return self._lab.directory / "machines" / name / "private" / "root"
 
-    def _nspawn(self, name: str) -> int | None:
-        """The process that holds a machine, which is one of this computer's."""
-        argument = f"--directory={self._root(name)}".encode()
-        found = {process for process in _processes() if argument in _arguments(process)}
-        return next((process for process in found if _parent(process) not in found), None)
+    def _processes_of(self, name: str) -> list[int]:
+        """This computer's processes that keep a machine running."""
+        home = str(self._lab.directory / "machines" / name)
+        arguments = {home.encode(), f"{home}/run".encode(), f"--directory={self._root(name)}".encode()}
+        return [process for process in _processes() if not arguments.isdisjoint(_arguments(process))]
 
-    def _link(self, nspawn: int) -> Path:
-        raise NotImplementedError
+    def _init(self, name: str) -> int | None:
+        """The machine's process 1, which has another number here."""
+        keepers = {str(process) for process in self._processes_of(name)}
+        for process in _processes():
+            status = _status(process)
+            if status.get("PPid") in keepers and status["NSpid"].split()[1:] == ["1"]:
+                return process
+        return None
 
     def _wait_for_boot(self, name: str) -> None:
         _wait_until(lambda: self._has_booted(name), f"{name} has booted")
 
     def _has_booted(self, name: str) -> bool:
-        process = self._nspawn(name)
-        init = _init_of(process) if process else None
+        init = self._init(name)
         if not init:
             return False
         question = ["nsenter", "--all", "--target", str(init), "systemctl", "is-system-running", "--wait"]
@@ -262,19 +266,6 @@ def _status(process: int) -> dict[str, str]:
     except (FileNotFoundError, ProcessLookupError):
         return {}
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
-def _parent(process: int) -> int:
-    return int(_status(process).get("PPid", 0))
-
-
-def _init_of(nspawn: int) -> int | None:
-    """The machine's process 1, which is another number here."""
-    for process in _processes():
-        status = _status(process)
-        if status.get("PPid") == str(nspawn) and status["NSpid"].split()[1:] == ["1"]:
-            return process
-    return None
 
 
 def _wait_until(condition: Callable[[], bool], what: str) -> None:
