@@ -96,13 +96,13 @@ class LabMachines:
         # The firewall first: it's closed from the first packet on.
         self._load_network()
         self._lab.write_inventory()
-        # The play that logs in to the machines would not get past the firewall. --limit knows only hosts that are listed.
+        # The play that logs in to the machines would not get past the firewall. Without -i --limit knows no localhost.
         self._lab.up("-i", "localhost,", "--limit", "localhost")
         self._wait_for_boot(name)
         self.set_metadata(name, metadata)
 
     def _free_number(self) -> int:
-        """The next one, not the one given back last: this computer would look for the new machine at the old one's MAC."""
+        """Not the one given back last: this computer would look for the new machine at the old one's MAC."""
         taken = {int(address.rpartition(".")[2]) for address in self._addresses.values()}
         free = [number for number in _ADDRESSES if number not in taken]
         if not free:
@@ -125,7 +125,7 @@ class LabMachines:
         """Pulls a machine's plug, and starts it again."""
         self._require(name)
         if init := self._init(name):
-            # nspawn's own end would not be the machine's. This one is, of all its processes at once, and nspawn follows.
+            # nspawn's own end would not be the machine's. This one ends all of its processes at once, and then nspawn.
             os.kill(init, signal.SIGKILL)
             _wait_until(lambda: not self._processes_of(name), f"{name} is off")
         self.start(name)

@@ -43,8 +43,8 @@ def ruleset(table: str, machines: Mapping[str, str], firewalls: list[dict], inst
 def external_addresses(instances: Mapping[str, dict]) -> dict[str, str]:
     """The external addresses of the instances that have one, by name.
 
-    Raises ValueError for an address that isn't one of the range for documentation, 203.0.113.0/24: taking over any other
-    would cut this computer off from whoever owns it.
+    Raises ValueError for an address outside 203.0.113.0/24, a range for documentation: taking over any other would cut
+    this computer off from whoever owns it.
     """
     found = {}
     for name, instance in instances.items():
