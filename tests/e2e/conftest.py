@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import FORWARDING, FORWARDING_BEFORE, Lab, lab_tables
+
+from tests.lab import FORWARDING, FORWARDING_BEFORE, NEEDS_LAB, Lab, lab_tables
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips the tests of this folder where no lab can be made."""
-    if sys.platform == "linux" and os.geteuid() == 0:
-        return
-    reason = f"the lab's machines need root on Linux; this is {sys.platform} as user {os.geteuid()}"
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason=reason))
+            item.add_marker(NEEDS_LAB)
 
 
 @pytest.fixture(scope="session")

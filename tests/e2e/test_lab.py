@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import FORWARDING, Lab
+
+from tests.lab import FORWARDING, Lab
 
 # Another one after every start.
 BOOT = "cat /proc/sys/kernel/random/boot_id"
@@ -119,7 +120,7 @@ def second_lab(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
     """Another lab on the same computer, not made yet."""
     second = Lab(tmp_path / "a b", {"lab-1": "trixie"}, number=1)
     second.write_inventory()
-    second.copy_base_images(lab)
+    second.copy_base_images(lab.base_images)
     yield second
     second.down()
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from lab import REPOSITORY, Lab
 
 from barevision.client import Client
 from barevision.detection import decode_image
 from barevision.detector import Detector
 from barevision.models import differences, find_source
+from tests.lab import REPOSITORY, Lab
 
 MACHINES = ("debian-12", "debian-13")
 GOLDEN = find_source("roadsigns").golden

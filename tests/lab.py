@@ -1,4 +1,4 @@
-"""Labs for the end-to-end tests, made by the playbooks that users run.
+"""Labs for the tests that need real machines, made by the playbooks that users run.
 
 Nothing here is a stand-in: a lab is made of `inventory/lab`'s own group variables, on a bridge, a
 subnet and folders of its own, so that a user's lab on the same computer is left alone.
@@ -15,10 +15,18 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 FORWARDING_BEFORE = Path("/run/barevision-lab.ip_forward")
 
+# Marks tests that need a lab: they are skipped where none can be made.
+NEEDS_LAB = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="the lab's machines need Linux and root"
+)
+
+_TABLE_PREFIX = "barevision-lab-"
 _RECAP_LINE = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>ok=\d+ .*)$", re.MULTILINE)
 
 
@@ -75,16 +83,23 @@ class Lab:
     """A lab with folders below `root`. `machines` maps names to Debian releases ("bookworm").
 
     `number`, 0 to 3, tells the labs of one test run apart; those of two runs at once differ anyway.
+    `first_address` is the last number of the first machine's address; the others' follow.
     """
 
     root: Path
     machines: dict[str, str]
     number: int = 0
+    first_address: int = 11
 
     @property
     def bridge(self) -> str:
         """Name of the lab's bridge."""
         return f"bvtest{os.getpid()}-{self.number}"
+
+    @property
+    def table(self) -> str:
+        """Name of the lab's firewall table, and how those begin that a test adds."""
+        return f"{_TABLE_PREFIX}{self.bridge}"
 
     @property
     def subnet(self) -> str:
@@ -112,13 +127,14 @@ class Lab:
         return f"{self.subnet}.{self._host_number(machine)}"
 
     def _host_number(self, machine: str) -> int:
-        return 11 + list(self.machines).index(machine)
+        return self.first_address + list(self.machines).index(machine)
 
     def write_inventory(self) -> None:
-        """Writes hosts.yml beside a link to the repository's group variables."""
-        self.inventory.mkdir(parents=True)
-        group_vars = REPOSITORY / "inventory" / "lab" / "group_vars"
-        (self.inventory / "group_vars").symlink_to(group_vars)
+        """Writes hosts.yml, also in place of an earlier one, beside a link to the repository's group variables."""
+        self.inventory.mkdir(parents=True, exist_ok=True)
+        group_vars = self.inventory / "group_vars"
+        if not group_vars.is_symlink():
+            group_vars.symlink_to(REPOSITORY / "inventory" / "lab" / "group_vars")
         hosts = {
             name: {
                 "ansible_host": f"{{{{ lab_machine_subnet }}}}.{self._host_number(name)}",
@@ -129,12 +145,16 @@ class Lab:
         # JSON is YAML.
         (self.inventory / "hosts.yml").write_text(json.dumps({"barevision": {"hosts": hosts}}))
 
-    def copy_base_images(self, other: Lab) -> None:
-        """Takes over another lab's base images, to save building them again."""
+    @property
+    def base_images(self) -> Path:
+        """Where the base images are, a folder for each release."""
+        return self.directory / "base"
+
+    def copy_base_images(self, images: Path) -> None:
+        """Takes over the base images of a folder, such as another lab's, to save building them again."""
         self.directory.mkdir()
         subprocess.run(
-            ["cp", "--archive", "--reflink=auto", other.directory / "base", self.directory],
-            check=True,
+            ["cp", "--archive", "--reflink=auto", "--no-target-directory", images, self.base_images], check=True
         )
 
     def playbook(self, playbook: str, *arguments: str) -> PlaybookRun:
@@ -183,18 +203,19 @@ class Lab:
         return done.stdout.strip()
 
     def traces(self) -> list[str]:
-        """What of this lab exists right now: processes, interface, firewall table, files."""
+        """What of this lab exists right now: processes, interface, routes, firewall tables, files."""
         # Without -ww ps cuts its lines, and so what this looks for, at 80 characters.
         found = [line for line in _output("ps", "-ww", "-eo", "pid,args") if str(self.directory) in line]
         found += [line for line in _output("ip", "-brief", "link") if line.startswith(self.bridge)]
-        found += [line for line in _output("nft", "list", "tables") if line.endswith(f"barevision-lab-{self.bridge}")]
+        found += [line for line in _output("ip", "-oneline", "route") if f" dev {self.bridge} " in line]
+        found += [line for line in _output("nft", "list", "tables") if self.table in line]
         found += [str(path) for path in (self.directory, self.access_directory) if path.exists()]
         return found
 
 
 def lab_tables() -> set[str]:
     """The firewall tables of all labs of this computer: one for each lab."""
-    return {line for line in _output("nft", "list", "tables") if "barevision-lab-" in line}
+    return {line for line in _output("nft", "list", "tables") if _TABLE_PREFIX in line}
 
 
 def _output(*command: str) -> list[str]:
