@@ -46,19 +46,18 @@ class PlaybookRun:
         return sum(counts["changed"] for counts in self.recap.values())
 
 
-def run_playbook(playbook: str, *arguments: str | Path) -> PlaybookRun:
-    """Runs a playbook of the repository, such as "site.yml", with further arguments.
+def run_playbook(playbook: str, *arguments: str | Path, environment: dict[str, str] | None = None) -> PlaybookRun:
+    """Runs a playbook of the repository, such as "site.yml", with further arguments and environment variables.
 
     Raises AssertionError, with the whole output, where it fails.
     """
     command = [Path(sys.executable).with_name("ansible-playbook"), playbook, *arguments]
     # Colours would hide the recap from us, and a user's own settings the repository's.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    environment["ANSIBLE_NOCOLOR"] = "1"
+    own = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     done = subprocess.run(
         command,
         cwd=REPOSITORY,
-        env=environment,
+        env={**own, "ANSIBLE_NOCOLOR": "1", **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -179,7 +179,7 @@ class Api:
                 method, _HOST + quote(whole_path), json=body, params=query, timeout=(_CONNECT_SECONDS, _READ_SECONDS)
             )
         except RefreshError as error:
-            raise ApiError(f"{what}: the login has expired or is not valid ({error}). {_LOGIN}", 401) from None
+            raise ApiError(f"{what}: The login has expired or is not valid ({error}). {_LOGIN}", 401) from None
         except (GoogleAuthError, requests.RequestException) as error:
             raise ApiError(f"{what}: Google can't be reached: {error}") from None
         if response.ok:

@@ -312,4 +312,4 @@ def _pruned(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) and value else json.dumps(value)

@@ -8,10 +8,12 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_requ
 from ansible.module_utils.gce_api import HAS_GOOGLE_AUTH, Api
 from ansible.module_utils.gce_kinds import KINDS
 
-ARGUMENTS = {
+RESOURCE_ARGUMENTS = {
     "kind": {"required": True, "choices": list(KINDS)},
     "zone": {},
     "region": {},
+}
+ARGUMENTS = {
     "project": {"fallback": (env_fallback, ["GCP_PROJECT"]), "required": True},
     "access_token": {"fallback": (env_fallback, ["GCP_ACCESS_TOKEN"]), "no_log": True},
     "service_account_file": {"fallback": (env_fallback, ["GCP_SERVICE_ACCOUNT_FILE"]), "type": "path"},
@@ -30,15 +32,15 @@ def connect(module: AnsibleModule) -> Api:
     return Api(**{name: module.params[name] for name in wanted})
 
 
-def collection_path(params: dict[str, Any]) -> str:
+def collection_path(resource: dict[str, Any]) -> str:
     """The path of the collection that `kind`, `zone` and `region` name, such as "zones/us-central1-a/instances".
 
     :raises ValueError: where a kind needs a zone or region that isn't given.
     """
-    kind, scope = params["kind"], KINDS[params["kind"]].scope
+    kind, scope = resource["kind"], KINDS[resource["kind"]].scope
     if scope == "global":
         return f"global/{kind}"
-    place = params[scope.removesuffix("s")]
+    place = resource[scope.removesuffix("s")]
     if not place:
         raise ValueError(f"{kind} are in {scope}: say which {scope.removesuffix('s')}")
     return f"{scope}/{place}/{kind}"

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""One resource of Compute Engine, exactly as it is described."""
+"""Resources of Compute Engine, exactly as they are described."""
 
 from __future__ import annotations
 
@@ -20,53 +20,61 @@ from ansible.module_utils.gce_kinds import (
     differences,
     plan,
 )
-from ansible.module_utils.gce_module import ARGUMENTS, collection_path, connect
+from ansible.module_utils.gce_module import ARGUMENTS, RESOURCE_ARGUMENTS, collection_path, connect
 
 DOCUMENTATION = r"""
 module: gce_resource
-short_description: Makes a resource of Google Compute Engine exactly what is described, or removes it
+short_description: Makes resources of Google Compute Engine exactly what is described, or removes them
 description:
-  - Compares the resource that there is with the one that is wanted, field by field, both ways. A rule that got narrower
-    is narrowed, a label that is no longer listed goes.
+  - Compares each resource that there is with the one that is wanted, field by field, both ways. A rule that got
+    narrower is narrowed, a label that is no longer listed goes.
   - What differs is changed with the calls that Google has for it, fingerprints included. What Google can't change in
     place is refused with the reason, before anything else of the resource is changed.
   - Every operation is awaited, and the resource is read again afterwards. If it still isn't what was wanted, the module
     fails.
   - Check mode changes nothing and returns the same difference and the same calls. It fails where a real run would be
     refused.
+  - Takes a list, and goes through it in its order with one login. When one fails, the ones before it are made, and the
+    result says so.
 extends_documentation_fragment: gce
 options:
-  kind:
-    description: The collection of the API, in its own spelling.
-    type: str
+  resources:
+    description: The resources.
+    type: list
+    elements: dict
     required: true
-    choices: [addresses, disks, firewalls, instances, networks, images, snapshots]
-  name:
-    description: Name of the resource.
-    type: str
-    required: true
-  zone:
-    description: Zone of a disk or an instance.
-    type: str
-  region:
-    description: Region of an address.
-    type: str
-  state:
-    description:
-      - V(running), for instances, is V(present), and started if it isn't running (a spot instance that was taken away,
-        say).
-      - V(absent) removes it, with the disks that are marked to go with an instance.
-    type: str
-    choices: [present, running, absent]
-    default: present
-  body:
-    description:
-      - The resource, as the API's insert method has it, without its name. Parts of addresses of resources may be left
-        out as the API allows (C(global/networks/web)).
-      - A field that Google has a default for and that isn't given is set to it, as labels and tags are to none.
-      - A disk is made with its own call, not with the instance, so that it can be changed.
-    type: dict
-    default: {}
+    suboptions:
+      kind:
+        description: The collection of the API, in its own spelling.
+        type: str
+        required: true
+        choices: [addresses, disks, firewalls, instances, networks, images, snapshots]
+      name:
+        description: Name of the resource.
+        type: str
+        required: true
+      zone:
+        description: Zone of a disk or an instance.
+        type: str
+      region:
+        description: Region of an address.
+        type: str
+      state:
+        description:
+          - V(running), for instances, is V(present), and started if it isn't running (a spot instance that was taken
+            away, say).
+          - V(absent) removes it, with the disks that are marked to go with an instance.
+        type: str
+        choices: [present, running, absent]
+        default: present
+      body:
+        description:
+          - The resource, as the API's insert method has it, without its name. Parts of addresses of resources may be
+            left out as the API allows (C(global/networks/web)).
+          - A field that Google has a default for and that isn't given is set to it, as labels and tags are to none.
+          - A disk is made with its own call, not with the instance, so that it can be changed.
+        type: dict
+        default: {}
   may_stop:
     description:
       - Whether an instance may be stopped, and started again, for changes that can't be made while it runs (machine
@@ -83,32 +91,33 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Let the web in
+- name: Let the web in, and make a boot disk
   gce_resource:
     project: my-project
-    kind: firewalls
-    name: web-http
-    body:
-      network: global/networks/web
-      sourceRanges: ["0.0.0.0/0"]
-      targetTags: [http-server]
-      allowed: [{IPProtocol: tcp, ports: ["80"]}]
-
-- name: Make a boot disk
-  gce_resource:
-    kind: disks
-    zone: us-central1-a
-    name: web-1
-    body:
-      type: zones/us-central1-a/diskTypes/pd-balanced
-      sizeGb: 20
-      sourceImage: projects/debian-cloud/global/images/family/debian-12
+    resources:
+      - kind: firewalls
+        name: web-http
+        body:
+          network: global/networks/web
+          sourceRanges: ["0.0.0.0/0"]
+          targetTags: [http-server]
+          allowed: [{IPProtocol: tcp, ports: ["80"]}]
+      - kind: disks
+        zone: us-central1-a
+        name: web-1
+        body:
+          type: zones/us-central1-a/diskTypes/pd-balanced
+          sizeGb: 20
+          sourceImage: projects/debian-cloud/global/images/family/debian-12
 """
 
 RETURN = r"""
-resource:
-  description: The resource as it is now; in check mode, as it is or would be made. Empty if it is absent.
-  type: dict
+resources:
+  description:
+    - The resources as they are now, in the order of the list, empty where one is absent. In check mode, as they are or
+      would be made.
+  type: list
+  elements: dict
   returned: always
 calls:
   description: The calls that were made, or would be made in check mode.
@@ -120,16 +129,17 @@ calls:
 
 
 class Target:
-    """The resource that a module call is about, and what was done to it."""
+    """One of the resources, and what was done to it."""
 
-    def __init__(self, api: Api, params: dict[str, Any], check_mode: bool) -> None:
+    def __init__(self, api: Api, wanted: dict[str, Any], check_mode: bool) -> None:
         self.api = api
-        self.kind = KINDS[params["kind"]]
-        self.kind_name = params["kind"]
-        self.collection = collection_path(params)
-        self.name = params["name"]
+        self.kind = KINDS[wanted["kind"]]
+        self.kind_name = wanted["kind"]
+        self.collection = collection_path(wanted)
+        self.name = wanted["name"]
         self.check_mode = check_mode
         self.calls: list[str] = []
+        self.differences: list[dict[str, Any]] = []
 
     @property
     def path(self) -> str:
@@ -143,6 +153,12 @@ class Target:
                 raise ApiError(f"{self.path} is still {live['status']} after {self.api.timeout:g} seconds: run again.")
             time.sleep(1)
         return live
+
+    def differ(self, before: Resource, after: Resource) -> None:
+        """Notes a difference, for --diff."""
+        if before != after:
+            headers = {"before_header": self.path, "after_header": self.path}
+            self.differences.append({**headers, "before": before, "after": after})
 
     def insert(self, resource: Resource) -> None:
         """Makes it, unless in check mode."""
@@ -159,24 +175,23 @@ class Target:
             self.api.change(method, path, body, query)
 
 
-def remove(target: Target) -> dict[str, Any]:
+def remove(target: Target) -> Resource:
     """Removes the resource, if there is one."""
-    live = target.read()
-    if live is None:
-        return {"changed": False, "resource": {}}
-    target.call(Call("DELETE", ""))
-    return {"changed": True, "resource": {}, "diff": _diff(target, {"state": "present"}, {"state": "absent"})}
+    if target.read() is not None:
+        target.differ({"state": "present"}, {"state": "absent"})
+        target.call(Call("DELETE", ""))
+    return {}
 
 
-def make(target: Target, body: Resource) -> dict[str, Any]:
+def make(target: Target, body: Resource) -> Resource:
     """Makes a resource that there isn't yet."""
     wanted = {"name": target.name, **body}
+    target.differ({}, body)
     target.insert(wanted)
-    live = wanted if target.check_mode else _read_as(target, {**complete(target.kind, body), "name": target.name})
-    return {"changed": True, "resource": live, "diff": _diff(target, {}, body)}
+    return wanted if target.check_mode else _read_as(target, {**complete(target.kind, body), "name": target.name})
 
 
-def change(target: Target, body: Resource, live: Resource, running: bool, may_stop: bool) -> dict[str, Any]:
+def change(target: Target, body: Resource, live: Resource, running: bool, may_stop: bool) -> Resource:
     """Makes the resource what is wanted.
 
     :raises RefusedError: before anything was changed.
@@ -192,6 +207,8 @@ def change(target: Target, body: Resource, live: Resource, running: bool, may_st
         )
 
     status = [Difference("status", live["status"], RUNNING)] if running and not is_running else []
+    differing = [*found, *status]
+    target.differ({d.field: d.live for d in differing}, {d.field: d.wanted for d in differing})
     if stopped and is_running:
         _change_stopped(target, [*anytime, Call("POST", "stop")], stopped)
     else:
@@ -199,11 +216,7 @@ def change(target: Target, body: Resource, live: Resource, running: bool, may_st
             target.call(call)
         if status:
             target.call(Call("POST", "resume" if live["status"] == "SUSPENDED" else "start"))
-    if target.calls and not target.check_mode:
-        live = _read_as(target, wanted)
-    differing = [*found, *status]
-    diff = _diff(target, {d.field: d.live for d in differing}, {d.field: d.wanted for d in differing})
-    return {"changed": bool(target.calls), "resource": live, "diff": diff}
+    return _read_as(target, wanted) if target.calls and not target.check_mode else live
 
 
 def _change_stopped(target: Target, before: list[Call], calls: list[Call]) -> None:
@@ -248,42 +261,65 @@ def _read_as(target: Target, wanted: Resource) -> Resource:
     return live
 
 
-def _diff(target: Target, before: Resource, after: Resource) -> dict[str, Any]:
-    headers = {"before_header": target.path, "after_header": target.path}
-    return {**headers, "before": before, "after": after}
+def converge(target: Target, wanted: dict[str, Any], may_stop: bool) -> Resource:
+    """Makes one resource what is wanted, and returns it."""
+    if wanted["state"] == "absent":
+        return remove(target)
+    live = target.read()
+    if live is None:
+        return make(target, wanted["body"])
+    try:
+        return change(target, wanted["body"], live, wanted["state"] == "running", may_stop)
+    except RefusedError as refusal:
+        raise RefusedError(f"{target.path}: {refusal}") from None
 
 
 def run(module: AnsibleModule, api: Api) -> dict[str, Any]:
-    """Does what the module's parameters say."""
-    params = module.params
-    target = Target(api, params, module.check_mode)
-    if params["state"] == "absent":
-        result = remove(target)
-    elif live := target.read():
+    """Goes through the list. A result with `msg` is that of a failure.
+
+    :raises ValueError: where a zone or a region is missing, before anything was changed.
+    """
+    result: dict[str, Any] = {"changed": False, "resources": [], "calls": [], "diff": []}
+    listed = module.params["resources"]
+    for target, wanted in [(Target(api, wanted, module.check_mode), wanted) for wanted in listed]:
         try:
-            result = change(target, params["body"], live, params["state"] == "running", params["may_stop"])
-        except RefusedError as refusal:
-            raise RefusedError(f"{target.path}: {refusal}") from None
-    else:
-        result = make(target, params["body"])
-    return {**result, "calls": target.calls}
+            result["resources"].append(converge(target, wanted, module.params["may_stop"]))
+        except (ApiError, RefusedError) as error:
+            result["msg"] = str(error)
+        result["calls"] += target.calls
+        result["diff"] += target.differences
+        result["changed"] = bool(result["calls"])
+        if "msg" in result:
+            break
+    return result
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **ARGUMENTS,
-            "name": {"required": True},
-            "state": {"choices": ["present", "running", "absent"], "default": "present"},
-            "body": {"type": "dict", "default": {}},
+            "resources": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    **RESOURCE_ARGUMENTS,
+                    "name": {"required": True},
+                    "state": {"choices": ["present", "running", "absent"], "default": "present"},
+                    "body": {"type": "dict", "default": {}},
+                },
+            },
             "may_stop": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     try:
-        module.exit_json(**run(module, connect(module)))
-    except (ApiError, RefusedError, ValueError) as error:
+        result = run(module, connect(module))
+    except (ApiError, ValueError) as error:
         module.fail_json(msg=str(error))
+    if "msg" in result:
+        module.fail_json(**result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -8,37 +8,41 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gce_api import Api, ApiError
 from ansible.module_utils.gce_kinds import KINDS
-from ansible.module_utils.gce_module import ARGUMENTS, collection_path, connect
+from ansible.module_utils.gce_module import ARGUMENTS, connect
 
 DOCUMENTATION = r"""
 module: gce_resource_info
 short_description: Finds resources of Google Compute Engine, or reads a machine's guest attributes
 description:
-  - Finds all resources of a kind that fulfil a filter, in all zones and regions. A list that Google could not complete
-    is an error.
+  - Finds all resources of some kinds that fulfil a filter, in all zones and regions. A list that Google could not
+    complete is an error.
   - With O(guest_attributes), reads what a machine says of itself instead, its ssh host keys for example.
 extends_documentation_fragment: gce
 options:
-  kind:
-    description: The collection of the API, in its own spelling.
-    type: str
-    required: true
-    choices: [addresses, disks, firewalls, instances, networks, images, snapshots]
+  kinds:
+    description: Collections of the API, in its own spelling (addresses, disks, firewalls, instances, networks, ...).
+    type: list
+    elements: str
   filter:
-    description: A filter expression of the API, such as C(labels.barevision = "web").
+    description: A filter expression of the API, such as C(labels.barevision = "web"). Without one, all are found.
     type: str
-  name:
-    description: Name of the instance to read guest attributes of.
-    type: str
-  zone:
-    description: Zone of the instance to read guest attributes of.
-    type: str
-  region:
-    description: Not used; there so that all modules of this kind take the same options.
-    type: str
+    default: ""
   guest_attributes:
-    description: The path of the attributes, such as C(hostkeys/).
-    type: str
+    description: The machine to read guest attributes of.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the instance.
+        type: str
+        required: true
+      zone:
+        description: Zone of the instance.
+        type: str
+        required: true
+      path:
+        description: The path of the attributes, such as C(hostkeys/).
+        type: str
+        required: true
 attributes:
   check_mode:
     support: full
@@ -47,25 +51,21 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Find the disks of a deployment
+- name: Find the machines and disks of a deployment
   gce_resource_info:
-    kind: disks
+    kinds: [instances, disks]
     filter: labels.barevision = "web"
 
 - name: Read a machine's host keys
   gce_resource_info:
-    kind: instances
-    zone: us-central1-a
-    name: web-1
-    guest_attributes: hostkeys/
+    guest_attributes: {zone: us-central1-a, name: web-1, path: hostkeys/}
 """
 
 RETURN = r"""
 resources:
-  description: What was found.
-  type: list
-  elements: dict
-  returned: with O(filter)
+  description: Lists of what was found, by kind.
+  type: dict
+  returned: with O(kinds)
 guest_attributes:
   description: Keys and values. Empty where the machine has said nothing yet, or guest attributes are not enabled.
   type: dict
@@ -76,27 +76,38 @@ guest_attributes:
 
 def run(api: Api, params: dict[str, Any]) -> dict[str, Any]:
     """Reads what the module's parameters ask for."""
-    kind = params["kind"]
-    if params["guest_attributes"] is None:
-        everywhere = KINDS[kind].scope != "global"
-        return {"resources": list(api.find(kind, params["filter"], everywhere))}
-    path = f"{collection_path(params)}/{params['name']}/getGuestAttributes"
-    found = api.get(path, {"queryPath": params["guest_attributes"]}) or {}
-    items = found.get("queryValue", {}).get("items", [])
-    return {"guest_attributes": {item["key"]: item["value"] for item in items}}
+    if params["kinds"] is not None:
+        return {
+            "resources": {kind: list(api.find(kind, params["filter"], _is_scoped(kind))) for kind in params["kinds"]}
+        }
+    machine = params["guest_attributes"]
+    path = f"zones/{machine['zone']}/instances/{machine['name']}/getGuestAttributes"
+    found = api.get(path, {"queryPath": machine["path"]}) or {}
+    return {"guest_attributes": {item["key"]: item["value"] for item in found.get("queryValue", {}).get("items", [])}}
+
+
+def _is_scoped(kind: str) -> bool:
+    return KINDS[kind].scope != "global"
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**ARGUMENTS, "filter": {}, "name": {}, "guest_attributes": {}},
-        required_one_of=[("filter", "guest_attributes")],
-        mutually_exclusive=[("filter", "guest_attributes")],
-        required_by={"guest_attributes": ("name", "zone")},
+        argument_spec={
+            **ARGUMENTS,
+            "kinds": {"type": "list", "elements": "str", "choices": list(KINDS)},
+            "filter": {"default": ""},
+            "guest_attributes": {
+                "type": "dict",
+                "options": {name: {"required": True} for name in ("name", "zone", "path")},
+            },
+        },
+        required_one_of=[("kinds", "guest_attributes")],
+        mutually_exclusive=[("kinds", "guest_attributes")],
         supports_check_mode=True,
     )
     try:
         module.exit_json(changed=False, **run(connect(module), module.params))
-    except (ApiError, ValueError) as error:
+    except ApiError as error:
         module.fail_json(msg=str(error))
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.gce_api import Api, ApiError
-from ansible.module_utils.gce_kinds import RefusedError
 
 from plugins.modules import gce_resource
 from tests.gce import failures
@@ -39,6 +38,11 @@ INSTANCE = {
     "shieldedInstanceConfig": {"enableSecureBoot": True},
 }
 
+
+class ModuleError(Exception):
+    """What the module fails with."""
+
+
 Module = Callable[..., dict[str, Any]]
 
 
@@ -55,20 +59,22 @@ def module(api: Api) -> Module:
     """Runs gce_resource as a task does; further parameters by name."""
 
     def run(
-        kind: str, name: str, body: dict | None = None, check_mode: bool = False, **parameters: Any
+        kind: str,
+        name: str,
+        body: dict | None = None,
+        check_mode: bool = False,
+        may_stop: bool = False,
+        **parameters: Any,
     ) -> dict[str, Any]:
-        scope = {"zone": ZONE if kind in ("disks", "instances") else None}
-        scope["region"] = "us-central1" if kind == "addresses" else None
-        params = {
-            "kind": kind,
-            "name": name,
-            "body": body or {},
-            "state": "present",
-            "may_stop": False,
-            **scope,
-            **parameters,
-        }
-        return gce_resource.run(SimpleNamespace(params=params, check_mode=check_mode), api)
+        wanted = {"kind": kind, "name": name, "body": body or {}, "state": "present"}
+        wanted["zone"] = ZONE if kind in ("disks", "instances") else None
+        wanted["region"] = "us-central1" if kind == "addresses" else None
+        params = {"resources": [{**wanted, **parameters}], "may_stop": may_stop}
+        result = gce_resource.run(SimpleNamespace(params=params, check_mode=check_mode), api)
+        if "msg" in result:
+            raise ModuleError(result["msg"])
+        (diff,) = result["diff"] or [{"before": {}, "after": {}}]
+        return {**result, "resource": result["resources"][0], "diff": diff}
 
     return run
 
@@ -278,7 +284,7 @@ def test_what_cannot_be_changed_is_refused_before_anything_is(
     compute: Compute, module: Module, instance: None, kind: str, body: dict, complaint: str, check_mode: bool
 ) -> None:
     before = len(compute.changes)
-    with pytest.raises(RefusedError, match=rf"{kind}/web-1: .*{complaint}"):
+    with pytest.raises(ModuleError, match=rf"{kind}/web-1: .*{complaint}"):
         module(kind, "web-1", {**body, "labels": {"changed": "too"}}, check_mode=check_mode)
     assert len(compute.changes) == before
 
@@ -295,7 +301,7 @@ def test_a_machine_that_was_stopped_is_started_on_request_only(module: Module, a
 def test_a_machine_runs_again_when_its_change_fails(compute: Compute, module: Module, instance: None) -> None:
     compute.fail("compute.instances.setMachineType", failures.QUOTA)
     body = with_(INSTANCE, machineType=f"zones/{ZONE}/machineTypes/g1-small")
-    with pytest.raises(ApiError, match="QUOTA_EXCEEDED"):
+    with pytest.raises(ModuleError, match="QUOTA_EXCEEDED"):
         module("instances", "web-1", body, may_stop=True)
     assert module("instances", "web-1", INSTANCE)["resource"]["status"] == "RUNNING"
 
@@ -327,7 +333,7 @@ def test_a_failure_is_told_in_words_and_the_next_run_converges(
 ) -> None:
     module("disks", "web-1", DISK)
     compute.fail(f"compute.{kind}.insert", fault)
-    with pytest.raises(ApiError, match=words):
+    with pytest.raises(ModuleError, match=words):
         module(kind, name, body)
     compute.heal()
     assert module(kind, name, body)["changed"]
@@ -363,14 +369,14 @@ def test_what_does_not_pass_is_told(
     compute: Compute, module: Module, impatient: None, fault: failures.Fault, words: str
 ) -> None:
     compute.fail("compute.networks.insert", fault)
-    with pytest.raises(ApiError, match=words):
+    with pytest.raises(ModuleError, match=words):
         module("networks", "web", {"autoCreateSubnetworks": True})
 
 
 def test_an_operation_without_end_is_left_to_google(compute: Compute, module: Module, api: Api) -> None:
     api.timeout = 0.5
     compute.fail("compute.networks.insert", failures.ENDLESS)
-    with pytest.raises(ApiError, match=r"not done after 0\.5 seconds.*run again in a while"):
+    with pytest.raises(ModuleError, match=r"not done after 0\.5 seconds.*run again in a while"):
         module("networks", "web", {"autoCreateSubnetworks": True})
 
 
@@ -385,13 +391,13 @@ def test_a_change_at_the_same_moment_is_not_overwritten(
         return plan(kind, wanted, live, found)
 
     monkeypatch.setattr(gce_resource, "plan", somebody_else_first)
-    with pytest.raises(ApiError, match=r"fingerprint.*Somebody else changed it.*run again"):
+    with pytest.raises(ModuleError, match=r"fingerprint.*Somebody else changed it.*run again"):
         module("instances", "web-1", with_(INSTANCE, tags={}))
 
 
 def test_a_login_that_has_expired_is_told(door: Door, module: Module) -> None:
     door.expired = True
-    with pytest.raises(ApiError, match=r"login has expired.*gcloud auth"):
+    with pytest.raises(ModuleError, match=r"login has expired.*gcloud auth"):
         module("networks", "web", {"autoCreateSubnetworks": True})
 
 
