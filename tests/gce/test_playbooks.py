@@ -19,8 +19,8 @@ from tests.gce.user import User
 from tests.lab import PlaybookRun
 
 long = pytest.mark.long
-# The machines can't be logged in to.
-ON_PAPER = ("--limit", "localhost")
+# The machines can't be logged in to. Only an inventory that has a localhost can be limited to it.
+ON_PAPER = ("-i", "localhost,", "--limit", "localhost")
 NETWORK = "projects/demo-project/global/networks/barevision"
 
 

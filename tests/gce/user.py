@@ -49,7 +49,7 @@ class User:
             "ansible_ssh_private_key_file": str(self.key),
             **variables,
         }
-        extra = ("-i", str(INVENTORY), "-i", "localhost,", "-e", json.dumps(settings))
+        extra = ("-i", str(INVENTORY), "-e", json.dumps(settings))
         return run_playbook(playbook, *extra, *arguments, environment=self.door.environment)
 
     def inventory(self, **environment: str) -> subprocess.CompletedProcess[str]:

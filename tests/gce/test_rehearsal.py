@@ -1,0 +1,179 @@
+"""All that docs/gce.md says, on machines of this computer. The tests stand in that order.
+
+Google's API is a stand-in, its instances are lab machines: they boot, their firewall drops, their keys log in. What is
+marked long runs in `make gce-rehearsal` only.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+
+from barevision.client import Client
+from barevision.models import differences, find_source
+from tests.gce.compute import Compute
+from tests.gce.door import opened
+from tests.gce.lab_machines import LabMachines
+from tests.gce.user import User
+from tests.lab import NEEDS_LAB, PlaybookRun
+
+pytestmark = NEEDS_LAB
+long = pytest.mark.long
+GOLDEN = find_source("roadsigns").golden
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """A project whose instances are machines, and its user."""
+
+    compute: Compute
+    machines: LabMachines
+    user: User
+
+    def gce(self, *arguments: str, **variables: Any) -> PlaybookRun:
+        """Runs gce.yml."""
+        return self.user.playbook("playbooks/gce.yml", *arguments, **variables)
+
+    def site(self, *arguments: str) -> PlaybookRun:
+        """Runs site.yml. The conda hosts can't be reached from the test machines."""
+        return self.user.playbook("site.yml", *arguments, app_environment="venv")
+
+    def instance(self, name: str = "barevision-1") -> dict:
+        """The instance as Google has it."""
+        (found,) = [instance for instance in self.compute.all("instances") if instance["name"] == name]
+        return found
+
+    def url(self, name: str = "barevision-1") -> str:
+        """Where its service answers: at its external address."""
+        return f"http://{self.instance(name)['networkInterfaces'][0]['accessConfigs'][0]['natIP']}"
+
+    def assert_predicts(self, name: str = "barevision-1") -> None:
+        """Asks for a prediction, from outside."""
+        assert differences(GOLDEN.expected, Client(self.url(name)).predict(GOLDEN.image)) == []
+
+
+@pytest.fixture(scope="module")
+def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+    """An empty project. Afterwards no machine may be left, and nothing may have happened that Google doesn't know."""
+    folder = tmp_path_factory.mktemp("rehearsal")
+    machines = LabMachines(folder)
+    compute = Compute(machines, operation_seconds=0.2)
+    try:
+        with opened(compute, folder) as door:
+            yield Rehearsal(compute, machines, User(door, folder, ssh_sources=(f"{machines.source}/32",)))
+    finally:
+        machines.close()
+    assert machines.traces() == []
+    assert compute.bugs == []
+
+
+def test_a_dry_run_makes_nothing(rehearsal: Rehearsal) -> None:
+    assert rehearsal.gce("--check", "--diff").changed > 0
+    assert rehearsal.compute.changes == []
+
+
+def test_one_run_makes_a_machine_that_is_ready(rehearsal: Rehearsal) -> None:
+    run = rehearsal.gce()
+    assert run.recap["barevision-1"]["unreachable"] == 0
+    assert rehearsal.instance()["status"] == "RUNNING"
+    assert rehearsal.url() == "http://203.0.113.1"
+
+
+def test_the_service_is_deployed_and_predicts(rehearsal: Rehearsal) -> None:
+    rehearsal.site()
+    rehearsal.assert_predicts()
+
+
+def test_second_runs_change_nothing(rehearsal: Rehearsal) -> None:
+    calls = len(rehearsal.compute.changes)
+    assert rehearsal.gce().changed == 0
+    assert rehearsal.site().changed == 0
+    assert rehearsal.gce("--check", "--diff").changed == 0
+    assert len(rehearsal.compute.changes) == calls
+
+
+def test_a_narrower_rule_closes_the_port(rehearsal: Rehearsal) -> None:
+    rehearsal.gce(gce_instance_http_sources=["198.51.100.0/24"])
+    with pytest.raises(requests.ConnectTimeout):
+        requests.get(f"{rehearsal.url()}/healthz", timeout=1)
+    rehearsal.gce(gce_instance_http_sources=["198.51.100.0/24", f"{rehearsal.machines.source}/32"])
+    rehearsal.assert_predicts()
+
+
+def test_tags_labels_and_metadata_change_on_the_running_machine(rehearsal: Rehearsal) -> None:
+    more = {"gce_instance_tags": ["more"], "gce_instance_labels": {"team": "blue"}, "gce_instance_metadata": {"a": "1"}}
+    assert rehearsal.gce(**more).changed > 0
+    assert rehearsal.instance()["tags"]["items"] == ["http-server", "https-server", "more"]
+    assert rehearsal.gce(**more).changed == 0
+    rehearsal.gce()
+    assert rehearsal.instance()["labels"] == {"barevision": "barevision", "role": "detector"}
+    rehearsal.assert_predicts()
+
+
+@long
+def test_another_key_replaces_the_first(rehearsal: Rehearsal) -> None:
+    other = rehearsal.user.folder / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
+    public = other.with_suffix(".pub").read_text("ascii").strip()
+    rehearsal.gce(gce_instance_ssh_public_key=public, ansible_ssh_private_key_file=str(other))
+    with pytest.raises(AssertionError, match="Permission denied"):
+        rehearsal.site("--tags", "preflight")
+    rehearsal.gce()
+
+
+@long
+def test_another_machine_type_stops_and_starts_the_machine(rehearsal: Rehearsal) -> None:
+    with pytest.raises(AssertionError, match="may_stop"):
+        rehearsal.gce(gce_instance_machine_type="g1-small")
+    small = {"gce_instance_machine_type": "g1-small", "gce_instance_may_stop": True}
+    rehearsal.gce(**small)
+    assert rehearsal.instance()["machineType"].endswith("/g1-small")
+    rehearsal.assert_predicts()
+    rehearsal.gce(gce_instance_may_stop=True)
+
+
+@long
+def test_a_machine_that_google_stopped_is_started_again(rehearsal: Rehearsal) -> None:
+    rehearsal.compute.answer("POST", f"{PLACE}/instances/barevision-1/stop", {}, None)
+    rehearsal.gce()
+    rehearsal.assert_predicts()
+
+
+PLACE = "projects/demo-project/zones/us-central1-a"
+
+
+def test_a_second_machine_joins_and_leaves(rehearsal: Rehearsal, request: pytest.FixtureRequest) -> None:
+    rehearsal.gce(gce_instance_count=2)
+    listed = json.loads(rehearsal.user.inventory().stdout)
+    assert sorted(listed["barevision"]["hosts"]) == ["barevision-1", "barevision-2"]
+    assert rehearsal.gce(gce_instance_count=2).changed == 0
+    if "long" in request.config.option.markexpr.replace("not long", ""):
+        rehearsal.site()
+        rehearsal.assert_predicts("barevision-2")
+        assert rehearsal.site().changed == 0
+    rehearsal.gce()
+    assert not any("barevision-2" in trace for trace in rehearsal.machines.traces())
+    rehearsal.assert_predicts()
+
+
+@long
+def test_the_address_changes_under_the_machine(rehearsal: Rehearsal) -> None:
+    before = rehearsal.url()
+    rehearsal.gce(gce_instance_address="ephemeral")
+    assert rehearsal.url() != before
+    rehearsal.assert_predicts()
+    rehearsal.gce()
+
+
+def test_teardown_leaves_nothing(rehearsal: Rehearsal) -> None:
+    run = rehearsal.user.playbook("playbooks/teardown.yml", "-e", "yes=true")
+    assert "Nothing of barevision is left in demo-project" in run.output
+    assert [path for path in rehearsal.compute.resources if "/operations/" not in path] == []
+    assert not any("nspawn" in trace for trace in rehearsal.machines.traces())
+    assert json.loads(rehearsal.user.inventory().stdout)["_meta"]["hostvars"] == {}
