@@ -21,7 +21,7 @@ demo: lab-up  ## From nothing to an annotated picture: a bare machine, the servi
 	$(BIN)/ansible-playbook -i $(LAB) playbooks/demo.yml
 
 test: $(VENV)/.ready lab-packages  ## Runs all tests, those on lab machines too (needs root), and says what was skipped
-	$(BIN)/pytest -ra --numprocesses auto --dist loadgroup
+	$(BIN)/pytest -ra --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.ready  ## Checks style: ruff, yamllint, ansible-lint
 	$(BIN)/ruff check
@@ -43,7 +43,7 @@ lab-down: $(VENV)/.ready  ## Takes the lab's machines down and removes all of th
 	$(BIN)/ansible-playbook -i $(LAB) playbooks/lab.yml -e lab_machine_state=absent
 
 gce-rehearsal: $(VENV)/.ready lab-packages  ## All of docs/gce.md on machines of this computer, and every failure (needs root)
-	$(BIN)/pytest -ra --verbose --numprocesses auto --dist loadgroup -m 'long or not long' tests/gce
+	$(BIN)/pytest -ra --verbose --numprocesses auto --dist loadfile -m 'long or not long' tests/gce
 
 lock: $(VENV)/.ready  ## Resolves the dependencies anew: app/requirements.txt and requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \

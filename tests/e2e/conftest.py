@@ -11,11 +11,10 @@ from tests.lab import FORWARDING, FORWARDING_BEFORE, NEEDS_LAB, Lab, lab_tables
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips the tests of this folder where no lab can be made; elsewhere they share one, in their order."""
+    """Skips the tests of this folder where no lab can be made."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(NEEDS_LAB)
-            item.add_marker(pytest.mark.xdist_group("lab"))
 
 
 @pytest.fixture(scope="session")

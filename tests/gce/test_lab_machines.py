@@ -14,7 +14,7 @@ import pytest
 from tests.gce.lab_machines import LabMachines
 from tests.lab import NEEDS_LAB
 
-pytestmark = [NEEDS_LAB, pytest.mark.long, pytest.mark.xdist_group("machines")]
+pytestmark = [NEEDS_LAB, pytest.mark.long]
 
 NAME = "web-1"
 OUTSIDE = "203.0.113.51"

@@ -23,7 +23,7 @@ from tests.gce.lab_machines import LabMachines
 from tests.gce.user import User
 from tests.lab import NEEDS_LAB, PlaybookRun
 
-pytestmark = [NEEDS_LAB, pytest.mark.xdist_group("rehearsal")]
+pytestmark = NEEDS_LAB
 long = pytest.mark.long
 GOLDEN = find_source("roadsigns").golden
 PLACE = "projects/demo-project/zones/us-central1-a"
