@@ -145,6 +145,8 @@ class Compute:
             known = self._by_request.get((request.method.id, request_id))
             if known:
                 return shown(self.resources[known])
+            if request.method.id.endswith(".insert"):
+                self._require_new(request.path)
             effect = _nothing if fault else handler(self, request)
             path = f"projects/{PROJECT}/{request.scope}/operations/operation-{next(self._ids)}"
             self.resources[path] = self._operation(request, path, request_id)
@@ -244,8 +246,7 @@ class Compute:
     def add(self, path: str, resource: Resource) -> Resource:
         """Takes a new resource in, such as one that was made by hand, with what Google fills in."""
         with self.lock:
-            if path in self.resources:
-                raise FailureError(409, "alreadyExists", f"The resource '{path}' already exists")
+            self._require_new(path)
             scope, _, place = path.split("/", 2)[2].rpartition("/")[0].rpartition("/")[0].partition("/")
             kind = path.split("/")[-2].removesuffix("s").removesuffix("e" if "addresses" in path else "")
             self.resources[path] = {
@@ -258,6 +259,10 @@ class Compute:
                 **({scope.removesuffix("s"): f"{WEB}projects/{PROJECT}/{scope}/{place}"} if place else {}),
             }
             return self.resources[path]
+
+    def _require_new(self, path: str) -> None:
+        if path in self.resources:
+            raise FailureError(409, "alreadyExists", f"The resource '{path}' already exists")
 
     def apply_network(self) -> None:
         """Tells the machines which of their ports answer to whom."""
