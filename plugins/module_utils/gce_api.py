@@ -205,7 +205,8 @@ class Api:
         return f"{what}: {said} ({codes[0]}). {way_out}".rstrip()
 
     def _is_about_the_project(self, error: ApiError) -> bool:
-        return f"'projects/{self.project}' was not found" in str(error)
+        said = str(error)
+        return f"'projects/{self.project}' was not found" in said or "Failed to find project" in said
 
 
 def _credentials(access_token: str | None, service_account_file: str | None) -> Any:

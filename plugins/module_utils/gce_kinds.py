@@ -47,12 +47,14 @@ class Kind:
     """A collection of the API.
 
     `scope` is "global", "regions" or "zones". `unsaid` is what Google makes of a field that isn't given: leaving a
-    field out asks for this. `changes` says how a field is changed; `whole` replaces the resource; what has neither
-    can't be changed, and `reasons` says why where there is more to say.
+    field out asks for this. `later` are the fields that Google takes only once the resource is there. `changes` says
+    how a field is changed; `whole` replaces the resource; what has neither can't be changed, and `reasons` says why
+    where there is more to say.
     """
 
     scope: str
     unsaid: Resource
+    later: frozenset[str] = frozenset()
     changes: dict[str, Change] = field(default_factory=dict)
     whole: Change | None = None
     reasons: dict[str, str] = field(default_factory=dict)
@@ -118,7 +120,7 @@ def _resize(wanted: Resource, live: Resource) -> list[Call]:
 
 def _replace(wanted: Resource, _live: Resource) -> list[Call]:
     # All fields are replaced, also those that are not sent.
-    return [Call("PUT", "", {name: value for name, value in wanted.items() if value not in ("", [])})]
+    return [Call("PUT", "", _sent(wanted))]
 
 
 _SET_LABELS = _post("setLabels", _labels)
@@ -127,6 +129,7 @@ KINDS = {
     "addresses": Kind(
         scope="regions",
         unsaid={"description": "", "labels": {}, "addressType": "EXTERNAL", "networkTier": "PREMIUM"},
+        later=frozenset({"labels"}),
         changes={"labels": _SET_LABELS},
     ),
     "disks": Kind(
@@ -200,6 +203,15 @@ KINDS = {
 def complete(kind: Kind, body: Resource) -> Resource:
     """The wanted resource, with Google's defaults for what isn't said."""
     return {**kind.unsaid, **body}
+
+
+def creation(kind: Kind, wanted: Resource) -> Resource:
+    """What is sent to make a wanted resource that there isn't yet."""
+    return _sent({name: value for name, value in wanted.items() if name not in kind.later})
+
+
+def _sent(resource: Resource) -> Resource:
+    return {name: value for name, value in resource.items() if value not in ("", [], {})}
 
 
 def differences(wanted: Resource, live: Resource, project: str) -> list[Difference]:

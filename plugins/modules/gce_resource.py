@@ -17,6 +17,7 @@ from ansible.module_utils.gce_kinds import (
     RefusedError,
     Resource,
     complete,
+    creation,
     differences,
     plan,
 )
@@ -185,10 +186,16 @@ def remove(target: Target) -> Resource:
 
 def make(target: Target, body: Resource) -> Resource:
     """Makes a resource that there isn't yet."""
-    wanted = {"name": target.name, **body}
+    wanted = {"name": target.name, **complete(target.kind, body)}
     target.differ({}, body)
-    target.insert(wanted)
-    return wanted if target.check_mode else _read_as(target, {**complete(target.kind, body), "name": target.name})
+    target.insert(creation(target.kind, wanted))
+    if target.check_mode:
+        return wanted
+    live = target.read() or {}
+    found = differences(wanted, _with_family(target.api, wanted, live), target.api.project)
+    for call in plan(target.kind, wanted, live, found)[0]:
+        target.call(call)
+    return _read_as(target, wanted)
 
 
 def change(target: Target, body: Resource, live: Resource, running: bool, may_stop: bool) -> Resource:
@@ -203,7 +210,8 @@ def change(target: Target, body: Resource, live: Resource, running: bool, may_st
     if stopped and is_running and not may_stop:
         fields = ", ".join(f"{d.field} ({d.live} to {d.wanted})" for d in found)
         raise RefusedError(
-            f"{fields}: the instance has to be stopped for that, which takes a minute or two. Allow it with may_stop."
+            f"{fields}: the instance has to be stopped for that, which takes a minute or two. Allow it with may_stop "
+            "(-e gce_instance_may_stop=true)."
         )
 
     status = [Difference("status", live["status"], RUNNING)] if running and not is_running else []

@@ -22,7 +22,7 @@ from tests.gce.base import PROJECT, REGIONS, WEB, ZONES, Effect, Request, Resour
 from tests.gce.failures import CutError, FailureError, Fault, invalid, not_found
 from tests.gce.machines import Machines, PaperMachines
 
-_CLAUSE = re.compile(r'\s*(?:AND\s+)?(\()?\s*([\w.-]+)\s*(!=|=|:)\s*("[^"]*"|[^\s()"]+)\s*(\))?\s*')
+_CLAUSE = re.compile(r'\s*(?:(AND|OR)\s+)?(\()?\s*([\w.-]+)\s*(!=|=|:)\s*("[^"]*"|[^\s()"]+)\s*(\))?\s*')
 
 
 @dataclass
@@ -285,15 +285,18 @@ class Compute:
 
 
 def parse_filter(text: str) -> Callable[[Resource], bool]:
-    """A filter expression (AIP-160: =, !=, :, joined by AND or brackets) as a test; 400 for what isn't one."""
-    clauses, position = [], 0
+    """A filter expression (AIP-160: =, !=, :, joined by AND, OR or brackets) as a test; 400 for what isn't one."""
+    alternatives: list[list[tuple[list[str], str, str]]] = [[]]
+    position = 0
     while position < len(text):
         matched = _CLAUSE.match(text, position)
-        if not matched or bool(matched[1]) != bool(matched[5]):
+        if not matched or bool(matched[2]) != bool(matched[6]):
             raise invalid(f"Invalid value for field 'filter': '{text}'. Invalid list filter expression.")
-        clauses.append((matched[2].split("."), matched[3], matched[4].strip('"')))
+        if matched[1] == "OR":
+            alternatives.append([])
+        alternatives[-1].append((matched[3].split("."), matched[4], matched[5].strip('"')))
         position = matched.end()
-    return lambda resource: all(_fulfils(resource, *clause) for clause in clauses)
+    return lambda resource: any(all(_fulfils(resource, *clause) for clause in clauses) for clauses in alternatives)
 
 
 def _fulfils(resource: Resource, keys: list[str], operator: str, wanted: str) -> bool:

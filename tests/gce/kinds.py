@@ -164,8 +164,9 @@ def addresses_insert(compute: Compute, request: Request) -> Effect:
     ):
         raise NotImplementedError("other than regional, external addresses of Google's choice")
     defaults = {"addressType": "EXTERNAL", "networkTier": "PREMIUM"}
-    labels = _labelled(request.body.get("labels", {}))
-    address = compute.add(request.path, {**defaults, **request.body, **labels, "status": "RESERVING"})
+    if "labels" in request.body:
+        raise invalid("Invalid value for field 'resource.labels': labels of an address can only be set by setLabels.")
+    address = compute.add(request.path, {**defaults, **request.body, **_labelled({}), "status": "RESERVING"})
 
     def effect() -> None:
         address.update(address=_free_address(compute), status="RESERVED")

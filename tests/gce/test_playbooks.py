@@ -61,11 +61,11 @@ def test_from_nothing_to_a_machine_and_back(compute: Compute, user: User, gce: C
         assert f"+++ after: {name}" in dry.output.replace("global/", "").replace("zones/us-central1-a/", "")
 
     gce()
-    assert len(compute.changes) == 7
+    assert len(compute.changes) == 8
     assert user.known_hosts.read_text().startswith("compute.")
     assert gce().changed == 0
     assert gce("--check", "--diff").changed == 0
-    assert len(compute.changes) == 7
+    assert len(compute.changes) == 8
 
     dry = teardown(user, "--check")
     assert "zones/us-central1-a/instances/barevision-1" in dry.output
@@ -82,6 +82,7 @@ def test_from_nothing_to_a_machine_and_back(compute: Compute, user: User, gce: C
 Change = tuple[dict[str, Any], dict[str, Any], list[str]]
 HTTP = ["PUT firewalls/barevision-http", "PUT firewalls/barevision-https"]
 ONE = "instances/barevision-1"
+RESERVED = ["POST addresses", "POST addresses/barevision-1/setLabels"]
 CHANGES: dict[str, Change] = {
     "source range added": ({}, {"gce_instance_http_sources": ["0.0.0.0/0", "192.0.2.0/24"]}, HTTP),
     "source range removed": ({"gce_instance_http_sources": ["0.0.0.0/0", "192.0.2.0/24"]}, {}, HTTP),
@@ -108,7 +109,11 @@ CHANGES: dict[str, Change] = {
         [f"POST {ONE}/stop", f"POST {ONE}/setMachineType", f"POST {ONE}/start"],
     ),
     "disk size": ({}, {"gce_instance_disk_gb": 30}, ["POST disks/barevision-1/resize"]),
-    "a machine more": ({}, {"gce_instance_count": 2}, ["POST addresses", "POST disks", "POST instances"]),
+    "a machine more": (
+        {},
+        {"gce_instance_count": 2},
+        ["POST addresses", "POST addresses/barevision-2/setLabels", "POST disks", "POST instances"],
+    ),
     "a machine fewer": (
         {"gce_instance_count": 2},
         {},
@@ -122,14 +127,14 @@ CHANGES: dict[str, Change] = {
     "address made static": (
         {"gce_instance_address": "ephemeral"},
         {},
-        ["POST addresses", f"POST {ONE}/deleteAccessConfig", f"POST {ONE}/addAccessConfig"],
+        [*RESERVED, f"POST {ONE}/deleteAccessConfig", f"POST {ONE}/addAccessConfig"],
     ),
     "address removed": (
         {},
         {"gce_instance_address": "none"},
         [f"POST {ONE}/deleteAccessConfig", "DELETE addresses/barevision-1"],
     ),
-    "address added": ({"gce_instance_address": "none"}, {}, ["POST addresses", f"POST {ONE}/addAccessConfig"]),
+    "address added": ({"gce_instance_address": "none"}, {}, [*RESERVED, f"POST {ONE}/addAccessConfig"]),
     "OS Login": ({}, {"gce_instance_os_login": True}, [f"POST {ONE}/setMetadata"]),
 }
 QUICK = ("address made ephemeral",)
@@ -167,6 +172,7 @@ STEPS = {
     "network": "networks.insert",
     "rules": "firewalls.insert",
     "address": "addresses.insert",
+    "address's label": "addresses.setLabels",
     "disk": "disks.insert",
     "instance": "instances.insert",
     "host keys": "instances.getGuestAttributes",
