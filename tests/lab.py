@@ -6,13 +6,14 @@ subnet and folders of its own, so that a user's lab on the same computer is left
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ FORWARDING_BEFORE = Path("/run/barevision-lab.ip_forward")
 NEEDS_LAB = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="the lab's machines need Linux and root"
 )
+
+# The environment variable with the folder in which labs are noted for as long as they are up.
+NOTES = "BAREVISION_TEST_LABS"
 
 _TABLE_PREFIX = "barevision-lab-"
 _RECAP_LINE = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>ok=\d+ .*)$", re.MULTILINE)
@@ -82,18 +86,20 @@ class Lab:
     """A lab with folders below `root`. `machines` maps names to Debian releases ("bookworm").
 
     `number`, 0 to 3, tells the labs of one test run apart; those of two runs at once differ anyway.
-    `first_address` is the last number of the first machine's address; the others' follow.
+    `first_address` is the last number of the first machine's address; the others' follow. `owner` is the process whose
+    lab it is.
     """
 
     root: Path
     machines: dict[str, str]
     number: int = 0
     first_address: int = 11
+    owner: int = field(default_factory=os.getpid)
 
     @property
     def bridge(self) -> str:
         """Name of the lab's bridge."""
-        return f"bvtest{os.getpid()}-{self.number}"
+        return f"bvtest{self.owner}-{self.number}"
 
     @property
     def table(self) -> str:
@@ -103,7 +109,7 @@ class Lab:
     @property
     def subnet(self) -> str:
         """First three numbers of the lab's network, in 10.128.0.0/9."""
-        own = os.getpid() * 4 + self.number
+        own = self.owner * 4 + self.number
         return f"10.{128 + own // 256 % 128}.{own % 256}"
 
     @property
@@ -168,11 +174,18 @@ class Lab:
 
     def up(self, *arguments: str) -> PlaybookRun:
         """Makes the machines, as a user does."""
+        self._note.write_text(json.dumps({**dataclasses.asdict(self), "root": str(self.root), "owner": self.owner}))
         return self.playbook("playbooks/lab.yml", *arguments)
 
     def down(self) -> PlaybookRun:
         """Takes everything down, as a user does."""
-        return self.playbook("playbooks/lab.yml", "-e", "lab_machine_state=absent")
+        done = self.playbook("playbooks/lab.yml", "-e", "lab_machine_state=absent")
+        self._note.unlink(missing_ok=True)
+        return done
+
+    @property
+    def _note(self) -> Path:
+        return Path(os.environ[NOTES], f"{self.bridge}.json")
 
     def ssh(self, machine: str, command: str, timeout: float = 120) -> str:
         """Runs a shell command in a machine, as the lab's user, and returns its standard output.
@@ -210,6 +223,18 @@ class Lab:
         found += [line for line in _output("nft", "list", "tables") if self.table in line]
         found += [str(path) for path in (self.directory, self.access_directory) if path.exists()]
         return found
+
+
+def take_down_what_is_left(notes: Path) -> None:
+    """Takes down the labs of test processes that were ended before they could, as by Ctrl-C."""
+    for note in notes.glob("*.json"):
+        left = json.loads(note.read_text("utf-8"))
+        lab = Lab(**{**left, "root": Path(left["root"])})
+        print(f"taking down what is left of {lab.bridge}")
+        for line in _output("nft", "list", "tables"):
+            if lab.table in line and not line.endswith(lab.table):
+                subprocess.run(["nft", "delete", *line.split()], check=True)
+        lab.down()
 
 
 def lab_tables() -> set[str]:
