@@ -255,7 +255,8 @@ def _requirements(model: str) -> dict:
     from barevision.models import find_source, requirements
 
     source = find_source(model)
-    disk, memory = requirements(source)
+    settings = load_settings()
+    disk, memory = requirements(source, settings.concurrency * settings.max_pixels)
     return {
         "model": model,
         "description": source.description,

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
         ge=1,
         description="Cores that one inference uses",
     )
-    concurrency: int = Field(1, ge=1, description="Inferences that run at once")
+    concurrency: int = Field(1, ge=1, description="Pictures that are decoded and predicted at once")
     queue_seconds: float = Field(10, gt=0, description="How long a request waits for its turn before it is refused")
     max_bytes: int = Field(20 * 2**20, ge=1024, description="Largest request body")
     max_pixels: int = Field(50_000_000, ge=1024, description="Largest picture")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from barevision.api.admission import SPARE_THREADS, places
 from barevision.settings import load_settings
 from tests.roles.rendering import Site, settings
 
@@ -134,6 +135,13 @@ def test_timeouts_grow_outwards(site: Site, gunicorn_settings: dict) -> None:
     assert gunicorn_settings["graceful_timeout"] < stop
 
 
+def test_gunicorn_has_threads_for_health_checks_when_the_service_is_busy(site: Site, gunicorn_settings: dict) -> None:
+    concurrency = int(settings(site.render("app", _SETTINGS))["BAREVISION_CONCURRENCY"])
+    waiting_and_running = places(gunicorn_settings["threads"])
+
+    assert concurrency < waiting_and_running == gunicorn_settings["threads"] - SPARE_THREADS
+
+
 def test_paths_agree(site: Site) -> None:
     service = unit(site.render("gunicorn", _SERVICE))["Service"]
     socket = unit(site.render("gunicorn", _SOCKET))["Socket"]
@@ -153,7 +161,7 @@ def test_a_dead_gunicorn_costs_no_request(site: Site) -> None:
     path = site.value("gunicorn_socket")
 
     assert nginx_values(text, "server") == [f"unix:{path} max_fails=0", f"unix:{path} max_fails=0 backup"]
-    assert nginx_values(text, "proxy_next_upstream") == ["error timeout http_502 http_503 non_idempotent"]
+    assert nginx_values(text, "proxy_next_upstream") == ["error non_idempotent"]
     assert nginx_values(text, "proxy_request_buffering") == ["on"]
     assert "proxy_intercept_errors on" not in text
 

@@ -97,6 +97,10 @@ def test_models_are_listed_with_what_they_take() -> None:
     assert [row["model"] for row in rows][:2] == ["roadsigns", "yolov3"]
     assert "MiB" in run("models", "list").stdout
     assert json.loads(run("models", "requirements", "yolov3", "--json").stdout) == rows[1]
+    smaller = run("models", "requirements", "yolov3", "--json", BAREVISION_MAX_PIXELS="1000000")
+    larger = run("models", "requirements", "yolov3", "--json", BAREVISION_CONCURRENCY="2")
+    memory = [json.loads(result.stdout)["memory_bytes"] for result in (smaller, larger)]
+    assert memory[0] < rows[1]["memory_bytes"] - 900e6 < memory[1] - 1800e6
 
 
 @pytest.mark.parametrize("command", [[], ["predict"], ["serve"], ["models"], ["models", "prepare"]])

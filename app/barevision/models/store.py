@@ -29,6 +29,8 @@ from barevision.models.golden import Golden
 # of Python and the libraries.
 _MEMORY_FACTOR = 3.2
 _MEMORY_BASE = 150 * 2**20
+# The most that a picture was seen to take while it is decoded: AVIF with transparency. A JPEG takes 4 to 12.
+_MEMORY_PER_PIXEL = 20
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,14 @@ class PreparedModel:
     changed: bool
 
 
-def requirements(source: ModelSource) -> tuple[int, int]:
-    """What a model takes, in bytes, as (disk, memory): its files and the ONNX file; the serving process."""
+def requirements(source: ModelSource, pixels: int) -> tuple[int, int]:
+    """What a model takes, in bytes, as (disk, memory): its files and the ONNX file; the serving process.
+
+    :param pixels: how many pixels of pictures the process may have in hand at once.
+    """
     weights = source.files["weights"].size
     disk = sum(file.size for file in source.files.values()) + weights
-    return disk, round(_MEMORY_BASE + _MEMORY_FACTOR * weights)
+    return disk, round(_MEMORY_BASE + _MEMORY_FACTOR * weights + _MEMORY_PER_PIXEL * pixels)
 
 
 def pull(source: ModelSource, models: Path, progress: Progress | None = None) -> Path:
