@@ -13,6 +13,7 @@ import numpy as np
 
 from barevision.detection import (
     Detection,
+    ImageError,
     class_colors,
     decode_image,
     select_detections,
@@ -66,7 +67,10 @@ class Detector:
         golden = self.model.golden
         if golden is None:
             return self._check_form()
-        image = decode_image(golden.image, self.settings.max_pixels)
+        try:
+            image = decode_image(golden.image, self.settings.max_pixels)
+        except ImageError as error:
+            raise WrongAnswerError(f"the golden image can't be predicted: {error}") from error
         # The golden answer was given at the default thresholds, whatever this service is set to.
         return check_answer(golden, self.predict(image, confidence=0.5, nms=0.3))
 

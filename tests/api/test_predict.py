@@ -22,6 +22,7 @@ from werkzeug.serving import make_server
 from barevision.api import create_app
 from barevision.api.admission import SPARE_THREADS
 from barevision.cli import main
+from barevision.client import Client, ServiceError
 from barevision.detection import encode_image
 from barevision.detector import Detector, load_detector
 from barevision.models import differences, find_source
@@ -317,6 +318,17 @@ def test_the_command_line_over_http(url: str, picture: bytes, expected: list[dic
 
     result = CliRunner().invoke(main, ["models", "check", "roadsigns", "--url", url])
     assert (result.exit_code, result.stdout) == (0, f"the golden image's {len(expected)} boxes were found\n")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"{}", b"[1]", b'[{"label": "cat"}]', b"null", b'[{"boxes": [1, 2, 3, 4], "color": 1, "label": "a"}]']
+)
+def test_another_services_answer_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    response = requests.Response()
+    response.status_code, response._content = 200, answer
+    monkeypatch.setattr(requests.Session, "post", lambda *_, **__: response)
+    with pytest.raises(ServiceError, match="http://x/predict answers no list of detections"):
+        Client("http://x").predict(b"")
 
 
 def test_a_model_without_a_golden_image_is_checked_for_form(url: str, tmp_path: Path) -> None:

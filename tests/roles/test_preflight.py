@@ -43,7 +43,11 @@ _MACHINES: dict[str, tuple[dict, dict, list[str]]] = {
         ["Ubuntu 22.04's own", "needs 3.98 or later", "Set app_environment: conda"],
     ),
     "misspelt": ({}, {"preflight_model": "yolo9000"}, ["unknown model 'yolo9000'", "yolov3-tiny"]),
-    "small": ({}, {"preflight_system_memory_bytes": _HUGE}, ["of memory; yolov3-tiny", "smaller pictures (app_max_pixels)"]),
+    "small": (
+        {},
+        {"preflight_system_memory_bytes": _HUGE},
+        ["of memory; yolov3-tiny", "smaller pictures (app_max_pixels)"],
+    ),
     "full": (
         {},
         {"preflight_environment_bytes": _HUGE},

@@ -16,13 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barevision.darknet import CONVERTER_VERSION, Weights, build_model, parse_config
-from barevision.models.catalogue import (
-    ModelError,
-    ModelFile,
-    ModelSource,
-    file_sha256,
-)
+from barevision.models.catalogue import ModelFile, ModelSource, file_sha256
 from barevision.models.download import Progress, download
+from barevision.models.errors import ModelError
 from barevision.models.golden import Golden
 
 # Measured with ONNX Runtime, fp32: resident memory is about 3.2 times the weights (829 MB for YOLOv3's 248 MB), on top
@@ -103,7 +99,7 @@ def _convert(source: ModelSource, folder: Path, onnx_path: Path, manifest_path: 
     for part, path in paths.items():
         _verify(path, source.files[part])
     labels = _labels(paths["names"])
-    sections = parse_config(paths["cfg"].read_text("utf-8"), paths["cfg"].name)
+    sections = parse_config(_text(paths["cfg"]), paths["cfg"].name)
     model = build_model(sections, Weights(paths["weights"]), labels, source.input_size)
     data = model.SerializeToString()
     manifest = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "labels": labels}
@@ -119,8 +115,16 @@ def _verify(path: Path, file: ModelFile) -> None:
         raise ModelError(f"{path} changed: sha256 {found}, expected {file.sha256}")
 
 
+def _text(path: Path) -> str:
+    """The text in `path`, without the mark that Windows' editors put first."""
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+
+
 def _labels(path: Path) -> list[str]:
-    labels = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    labels = [line.strip() for line in _text(path).splitlines() if line.strip()]
     if not labels:
         raise ModelError(f"{path} has no names, expected one a line")
     return labels
