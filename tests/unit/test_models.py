@@ -191,8 +191,8 @@ def test_requirements_grow_with_the_weights_and_the_pictures() -> None:
     # Seen resident: 829 MB.
     assert 800e6 < memory < 1100e6
     assert requirements(find_source("yolov3-tiny"), 0)[1] < memory
-    # Seen at the peak, beside Python and the libraries: 947 MB for 49 million pixels of AVIF.
-    assert requirements(find_source("yolov3"), 49_000_000)[1] - memory > 947e6
+    # Seen at the peak, beside Python and the libraries: 1 GB for 49 million pixels of AVIF.
+    assert requirements(find_source("yolov3"), 49_000_000)[1] - memory > 1e9
 
 
 def test_a_golden_answer_decides(tmp_path: Path) -> None:

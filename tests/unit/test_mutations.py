@@ -28,7 +28,7 @@ _KINDS = {
 }
 _MUTATIONS = 300
 _MAX_PIXELS = 100_000
-#: Kilobytes above what Python and the libraries take. 20 bytes for each of _MAX_PIXELS are 2 MB; a chunk's false length
+#: Kilobytes above what Python and the libraries take. 22 bytes for each of _MAX_PIXELS are 2 MB; a chunk's false length
 #: costs up to 4 GB.
 _MEMORY = 100 * 1024
 

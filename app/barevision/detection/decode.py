@@ -81,7 +81,10 @@ def _decode(data: bytes) -> np.ndarray:
 
 
 def _decode_avif(picture: Image.Image) -> np.ndarray:
-    """Pillow's decoder takes half of the memory that OpenCV's takes, has a limit of its own, and knows the turns."""
+    """The turned picture, by Pillow's decoder, which takes half of the memory that OpenCV's takes.
+
+    The frame inside may be larger than the header says: up to 2**28 pixels, where OpenCV's decoder has no limit.
+    """
     try:
         picture = picture if picture.mode == "RGB" else picture.convert("RGB")
         ImageOps.exif_transpose(picture, in_place=True)

@@ -25,8 +25,9 @@ from barevision.models.golden import Golden
 # of Python and the libraries.
 _MEMORY_FACTOR = 3.2
 _MEMORY_BASE = 150 * 2**20
-# The most that a picture was seen to take while it is decoded: AVIF with transparency. A JPEG takes 4 to 12.
-_MEMORY_PER_PIXEL = 20
+# The most that a picture was seen to take while it is decoded, with room: AVIF with transparency. A JPEG takes 4 to 12.
+# It takes MALLOC_MMAP_THRESHOLD_, as in barevision.service, to have it back before the next one.
+_MEMORY_PER_PIXEL = 22
 
 
 @dataclass(frozen=True)
