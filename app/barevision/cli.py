@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,19 @@ class _Group(click.Group):
             raise click.ClickException(str(error)) from error
 
 
+class _Share(click.FloatRange):
+    """A number from 0 to 1, which NaN is not."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        number = super().convert(value, parameter, context)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not in the range 0<=x<=1.", parameter, context)
+        return number
+
+
 _model_option = click.option("--model", help="A catalogue name or a folder. [default: $BAREVISION_MODEL or roadsigns]")
 _models_dir_option = click.option(
     "--models-dir",
@@ -62,8 +76,8 @@ def main() -> None:
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_model_option
 @click.option("--url", help="Ask the service at this address instead of predicting in this process.")
-@click.option("--confidence", type=click.FloatRange(0, 1), help="Answer detections above it. [default: 0.5]")
-@click.option("--nms", type=click.FloatRange(0, 1), help="Largest overlap of two boxes. [default: 0.3]")
+@click.option("--confidence", type=_Share(), help="Answer detections above it. [default: 0.5]")
+@click.option("--nms", type=_Share(), help="Largest overlap of two boxes. [default: 0.3]")
 @click.option(
     "--save",
     "folder",
@@ -87,6 +101,8 @@ def predict(
     """
     if model and url:
         raise click.UsageError("--model chooses the model of this process; the service at --url has its own")
+    if folder:
+        _check_targets(images, folder)
     ask = _remote(url, confidence, nms) if url else _local(model, confidence, nms)
     answers: dict[str, list[dict]] = {}
     failed = False
@@ -225,6 +241,25 @@ def _remote(url: str, confidence: float | None, nms: float | None) -> Callable[[
     return lambda data: client.predict(data, **parameters)
 
 
+def _target(path: Path, folder: Path) -> Path:
+    return folder / f"{path.stem}.jpg"
+
+
+def _check_targets(images: tuple[Path, ...], folder: Path) -> None:
+    """Raises `click.UsageError` if an annotated picture would replace a given one, or another annotated one."""
+    originals = {path.resolve(): path for path in images}
+    targets: dict[Path, Path] = {}
+    for path in originals.values():
+        target = _target(path, folder).resolve()
+        if target in originals:
+            raise click.UsageError(f"--save {folder} would replace {originals[target]} with {path}, annotated")
+        if target in targets:
+            raise click.UsageError(
+                f"--save {folder} would write {targets[target]} and {path} to the same {target.name}"
+            )
+        targets[target] = path
+
+
 def _predict_file(path: Path, ask: Callable[[bytes], list[dict]], folder: Path | None) -> list[dict]:
     data = path.read_bytes()
     answer = ask(data)
@@ -238,7 +273,7 @@ def _save(path: Path, data: bytes, answer: list[dict], folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     picture = annotate(decode_image(data, load_settings().max_pixels), answer)
-    target = folder / f"{path.stem}.jpg"
+    target = _target(path, folder)
     beside = folder / f".{target.name}.part"
     beside.write_bytes(encode_image(picture, ".jpg"))
     beside.replace(target)
@@ -255,7 +290,8 @@ def _requirements(model: str) -> dict:
     from barevision.models import find_source, requirements
 
     source = find_source(model)
-    disk, memory = requirements(source)
+    settings = load_settings()
+    disk, memory = requirements(source, settings.concurrency * settings.max_pixels)
     return {
         "model": model,
         "description": source.description,

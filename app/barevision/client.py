@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import requests
 
+from barevision.answers import is_answer
+
 
 class ServiceError(RuntimeError):
     """The service could not be reached, or refused; the message has its own words."""
@@ -22,7 +24,7 @@ class Client:
         """The detections on the encoded picture `image`, most confident first.
 
         :param parameters: query parameters such as `confidence` and `nms`.
-        :raises ServiceError: no answer, or an error.
+        :raises ServiceError: no answer, an error, or what is no list of detections.
         """
         try:
             response = self._session.post(
@@ -37,9 +39,12 @@ class Client:
         if not response.ok:
             raise ServiceError(f"{self.url} answers {response.status_code}: {_detail(response)}")
         try:
-            return response.json()
-        except requests.JSONDecodeError as error:
+            answer = response.json()
+        except (requests.JSONDecodeError, RecursionError) as error:
             raise ServiceError(f"{self.url}/predict answers no JSON; is this a Barevision service?") from error
+        if not is_answer(answer):
+            raise ServiceError(f"{self.url}/predict answers no list of detections; is this a Barevision service?")
+        return answer
 
 
 def _detail(response: requests.Response) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from barevision.detection import (
     Detection,
+    ImageError,
     class_colors,
     decode_image,
     select_detections,
@@ -25,16 +26,16 @@ from barevision.settings import Settings
 
 
 class BusyError(RuntimeError):
-    """No turn came in time."""
+    """Too many others want a prediction."""
 
 
 class WrongAnswerError(RuntimeError):
-    """The model's answer for its golden image is not the expected one."""
+    """The model's answer for its golden image is not the expected one, or is no answer for any image."""
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A loaded model. `predict` may be called from several threads at once."""
+    """A loaded model. `predict` may be called from several threads at once; `turn` bounds how many do."""
 
     model: PreparedModel
     engine: Engine
@@ -46,11 +47,11 @@ class Detector:
 
         :param confidence: answer detections above it, 0 to 1; the setting if None.
         :param nms: largest overlap of two boxes, 0 to 1; the setting if None.
-        :raises BusyError: other pictures kept the engine busy for longer than the setting `queue_seconds`.
+        :raises WrongAnswerError: the network answers NaN, which says nothing about the picture.
         """
-        blob = to_blob(image, self.engine.input_size)
-        with self._turn():
-            rows = self.engine.infer(blob)
+        rows = self.engine.infer(to_blob(image, self.engine.input_size))
+        if np.isnan(rows).any():
+            raise WrongAnswerError("the network answers NaN; its weights are damaged or don't fit this engine")
         confidence = self.settings.confidence if confidence is None else confidence
         nms = self.settings.nms if nms is None else nms
         detections = select_detections(rows, image.shape[:2], confidence, nms)
@@ -66,7 +67,10 @@ class Detector:
         golden = self.model.golden
         if golden is None:
             return self._check_form()
-        image = decode_image(golden.image, self.settings.max_pixels)
+        try:
+            image = decode_image(golden.image, self.settings.max_pixels)
+        except ImageError as error:
+            raise WrongAnswerError(f"the golden image can't be predicted: {error}") from error
         # The golden answer was given at the default thresholds, whatever this service is set to.
         return check_answer(golden, self.predict(image, confidence=0.5, nms=0.3))
 
@@ -77,7 +81,11 @@ class Detector:
         return "the model has no golden image; it answers finite numbers"
 
     @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
+    def turn(self) -> Iterator[None]:
+        """A turn of the setting `concurrency`: no more pictures than that are decoded, and in memory, at once.
+
+        :raises BusyError: other pictures kept all turns for longer than the setting `queue_seconds`.
+        """
         if not self.turns.acquire(timeout=self.settings.queue_seconds):
             raise BusyError(f"no turn within {self.settings.queue_seconds:g} seconds")
         try:

@@ -39,8 +39,10 @@ class Settings(BaseSettings):
         ge=1,
         description="Cores that one inference uses",
     )
-    concurrency: int = Field(1, ge=1, description="Inferences that run at once")
-    queue_seconds: float = Field(10, gt=0, description="How long a request waits for its turn before it is refused")
+    concurrency: int = Field(1, ge=1, description="Pictures that are decoded and predicted at once")
+    queue_seconds: float = Field(
+        10, gt=0, le=3600, description="How long a request waits for its turn before it is refused"
+    )
     max_bytes: int = Field(20 * 2**20, ge=1024, description="Largest request body")
     max_pixels: int = Field(50_000_000, ge=1024, description="Largest picture")
     confidence: float = Field(0.5, ge=0, le=1, description="Detections above it are answered")
@@ -53,10 +55,11 @@ def load_settings(**overrides: object) -> Settings:
     :raises SettingsError: an unknown BAREVISION_ variable or a bad value; the message names each.
     """
     known = {_PREFIX + name.upper() for name in Settings.model_fields}
+    # pydantic-settings reads them in any case.
     unknown = [
         name
         for name in os.environ
-        if name.startswith(_PREFIX) and not name.startswith(_TEST_PREFIX) and name not in known
+        if name.upper().startswith(_PREFIX) and not name.startswith(_TEST_PREFIX) and name.upper() not in known
     ]
     if unknown:
         raise SettingsError(f"unknown setting {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,11 +20,14 @@ from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
 from barevision.api import create_app
+from barevision.api.admission import SPARE_THREADS
 from barevision.cli import main
+from barevision.client import Client, ServiceError
 from barevision.detection import encode_image
 from barevision.detector import Detector, load_detector
 from barevision.models import differences, find_source
 from barevision.settings import load_settings
+from barevision.worker import THREADS
 from tests.unit.darknet_files import write_model
 
 
@@ -82,9 +87,23 @@ def test_a_form_with_a_file(client: FlaskClient, picture: bytes, expected: list[
     assert differences(expected, response.json) == []
 
 
+def test_a_form_with_a_file_without_a_name(client: FlaskClient, picture: bytes, expected: list[dict]) -> None:
+    head = b'--B\r\nContent-Disposition: form-data; name="i"; filename=""\r\n\r\n'
+    body = head + picture + b"\r\n--B--\r\n"
+    response = client.post("/predict", data=body, content_type="multipart/form-data; boundary=B")
+    assert differences(expected, response.json) == []
+
+
 @pytest.mark.parametrize("prefix", ["", "data:image/jpeg;base64,"])
-def test_base64_in_json(client: FlaskClient, picture: bytes, expected: list[dict], prefix: str) -> None:
-    response = client.post("/predict", json={"image": prefix + base64.b64encode(picture).decode()})
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.encodebytes], ids=["one line", "lines"])
+def test_base64_in_json(client: FlaskClient, picture: bytes, expected: list[dict], prefix: str, encode) -> None:
+    response = client.post("/predict", json={"image": prefix + encode(picture).decode(), "name": "golden.jpg"})
+    assert differences(expected, response.json) == []
+
+
+def test_base64_in_json_as_php_and_dotnet_write_it(client: FlaskClient, picture: bytes, expected: list[dict]) -> None:
+    text = base64.b64encode(picture).decode().replace("/", "\\/").replace("+", "\\u002B")
+    response = client.post("/predict", data=f'{{"image": "{text}"}}', content_type="application/json")
     assert differences(expected, response.json) == []
 
 
@@ -107,6 +126,21 @@ def test_the_annotated_picture(client: FlaskClient, picture: bytes, kind: str, m
     assert np.abs(drawn.astype(int) - original).max() > 100
 
 
+@pytest.mark.parametrize(("kind", "width"), [("image/jpeg", 65_501), ("image/png", 1_000_001)])
+def test_a_picture_that_cannot_be_answered_is_refused_before_it_is_predicted(
+    client: FlaskClient, roadsigns: Detector, monkeypatch: pytest.MonkeyPatch, kind: str, width: int
+) -> None:
+    monkeypatch.setattr(type(roadsigns.engine), "infer", lambda *_: pytest.fail("predicted"))
+    wide = np.zeros((1, width, 3), np.uint8)
+    response = client.post("/predict", data=cv2.imencode(".tiff", wide)[1].tobytes(), headers={"Accept": kind})
+    assert_problem(response, 406)
+    assert f"{width}x1 pixels, and {kind} allows {width - 1} a side" in response.json["detail"]
+
+
+#: A picture that a form has in a field of text; Werkzeug's own limit for those is 500 kB.
+FIELD = b'--B\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + b"a" * 600_000 + b"\r\n--B--\r\n"
+
+
 def bomb() -> bytes:
     """A small file of 64 million pixels."""
     return encode_image(np.zeros((8000, 8000, 3), np.uint8), ".png")
@@ -117,17 +151,25 @@ def bomb() -> bytes:
     [
         ({"data": b""}, 400, "the body is empty"),
         ({"data": b"no picture"}, 400, "no picture in one of these formats"),
-        ({"data": {"text": "only"}, "content_type": "multipart/form-data"}, 400, "the form has no file"),
+        ({"data": {"text": "only"}, "content_type": "multipart/form-data"}, 400, "without a file name: text; send"),
+        ({"data": FIELD, "content_type": "multipart/form-data; boundary=B"}, 400, "without a file name: image"),
+        ({"data": {str(number): "" for number in range(21)}, "content_type": "multipart/form-data"}, 413, "20 parts"),
         ({"data": {"f": (io.BytesIO(b"x"), "x.jpg")}}, 400, "no picture"),
         ({"json": {"picture": "x"}}, 400, 'expected {"image"'),
         ({"json": ["x"]}, 400, 'expected {"image"'),
         ({"json": {"image": "äöü"}}, 400, "not valid base64"),
-        ({"data": b"{", "content_type": "application/json"}, 400, ""),
+        ({"data": b"{", "content_type": "application/json"}, 400, "the body is no JSON"),
+        ({"data": b'{"image": ' * 101, "content_type": "application/json"}, 400, "more than 100 values"),
+        ({"data": b"[" * 101, "content_type": "application/json"}, 400, "more than 100 values"),
+        ({"data": b"[" + b"0," * 100 + b"0]", "content_type": "application/json"}, 400, "more than 100 values"),
+        ({"data": b"1" * 5000, "content_type": "application/json"}, 400, "the body is no JSON"),
+        ({"data": b'"\xff"', "content_type": "application/json"}, 400, "the body is no JSON"),
         ({"data": bytes(20 * 2**20 + 1)}, 413, "20971520 bytes"),
         ({"data": bomb}, 413, "8000x8000 = 64000000 pixels, allowed are 50000000"),
         ({"data": b"x", "query_string": "confidence=2"}, 422, "confidence='2'"),
         ({"data": b"x", "query_string": "confidence=nan"}, 422, "confidence='nan'"),
         ({"data": b"x", "query_string": "confidance=0.2"}, 422, "parameters are confidence, nms"),
+        ({"data": b"x", "query_string": "nms=0.2&nms=x"}, 422, "nms is given 2 times"),
     ],
 )
 def test_refusals_are_problem_documents(client: FlaskClient, request_: dict, status: int, words: str) -> None:
@@ -151,15 +193,77 @@ def test_other_paths_and_methods(client: FlaskClient) -> None:
     assert "POST" in response.headers["Allow"]
 
 
-def test_no_turn_in_time_is_503_with_retry_after(roadsigns: Detector, picture: bytes, tmp_path: Path) -> None:
-    settings = load_settings(models_dir=roadsigns.settings.models_dir, queue_seconds=0.05)
-    detector = load_detector(settings)
+def status_without_length(detector: Detector, limit: int, body: bytes, content_type: str) -> int:
+    """The status that `body` gets if it comes in chunks to a service that allows `limit` bytes."""
+    settings = detector.settings.model_copy(update={"max_bytes": limit})
+    client = create_app(replace(detector, settings=settings)).test_client()
+    chunked = {"input_stream": io.BytesIO(body), "environ_overrides": {"wsgi.input_terminated": True}}
+    return client.post("/predict", content_type=content_type, **chunked).status_code
+
+
+def test_a_body_over_the_limit_without_a_length_is_refused(roadsigns: Detector, picture: bytes) -> None:
+    for more, status in ((0, 200), (1, 413), (10_000, 413)):
+        assert status_without_length(roadsigns, len(picture), picture + bytes(more), "image/jpeg") == status
+
+
+def test_a_form_may_be_as_large_as_the_limit(roadsigns: Detector, picture: bytes) -> None:
+    head = b'--B\r\nContent-Disposition: form-data; name="i"; filename="x"\r\n\r\n'
+    body = head + picture + b"\r\n--B--"
+    assert status_without_length(roadsigns, len(body), body, "multipart/form-data; boundary=B") == 200
+
+
+def test_no_turn_in_time_is_503_with_retry_after(
+    roadsigns: Detector, picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = replace(roadsigns, settings=roadsigns.settings.model_copy(update={"queue_seconds": 0.05}))
     client = create_app(detector).test_client()
-    with detector.turns:
+    with detector.turn(), monkeypatch.context() as patch:
+        patch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
         response = client.post("/predict", data=picture)
     assert_problem(response, 503)
     assert response.headers["Retry-After"] == "1"
     assert client.post("/predict", data=picture).status_code == 200
+
+
+def test_more_requests_than_places_are_refused_at_once_and_health_is_still_answered(
+    roadsigns: Detector, picture: bytes
+) -> None:
+    app = create_app(roadsigns)
+    client, environ = app.test_client(), {THREADS: SPARE_THREADS + 2}
+    door = app.extensions["door"]
+    with roadsigns.turn(), door.enter(environ), door.enter(environ):
+        response = client.post("/predict", data=picture, environ_overrides=environ)
+        assert_problem(response, 503)
+        assert "2 requests are being handled or wait" in response.json["detail"]
+        assert response.headers["Retry-After"] == "1"
+        assert client.get("/readyz", environ_overrides=environ).status_code == 200
+    assert client.post("/predict", data=picture, environ_overrides=environ).status_code == 200
+
+
+def test_what_was_refused_gives_its_place_back(client: FlaskClient, picture: bytes) -> None:
+    environ = {THREADS: 1}
+    assert client.post("/predict", data=b"no picture", environ_overrides=environ).status_code == 400
+    assert client.post("/predict", data=picture, environ_overrides=environ).status_code == 200
+
+
+def test_a_picture_is_not_predicted_for_a_client_that_is_gone(
+    client: FlaskClient, roadsigns: Detector, picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        environ = {"gunicorn.socket": ours}
+        assert client.post("/predict", data=picture, environ_overrides=environ).status_code == 200
+        theirs.close()
+        monkeypatch.setattr(type(roadsigns.engine), "infer", lambda *_: pytest.fail("predicted"))
+        assert client.post("/predict", data=picture, environ_overrides=environ).status_code == 400
+
+
+def test_a_network_that_answers_nan_is_a_fault_and_not_an_empty_list(
+    roadsigns: Detector, picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = create_app(roadsigns).test_client()
+    monkeypatch.setattr(type(roadsigns.engine), "infer", lambda *_: np.full((10, 10), np.nan, np.float32))
+    assert_problem(client.post("/predict", data=picture), 500)
 
 
 def test_a_fault_of_ours_is_a_500_that_tells_nothing(
@@ -214,6 +318,17 @@ def test_the_command_line_over_http(url: str, picture: bytes, expected: list[dic
 
     result = CliRunner().invoke(main, ["models", "check", "roadsigns", "--url", url])
     assert (result.exit_code, result.stdout) == (0, f"the golden image's {len(expected)} boxes were found\n")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"{}", b"[1]", b'[{"label": "cat"}]', b"null", b'[{"boxes": [1, 2, 3, 4], "color": 1, "label": "a"}]']
+)
+def test_another_services_answer_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    response = requests.Response()
+    response.status_code, response._content = 200, answer
+    monkeypatch.setattr(requests.Session, "post", lambda *_, **__: response)
+    with pytest.raises(ServiceError, match="http://x/predict answers no list of detections"):
+        Client("http://x").predict(b"")
 
 
 def test_a_model_without_a_golden_image_is_checked_for_form(url: str, tmp_path: Path) -> None:

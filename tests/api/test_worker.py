@@ -21,6 +21,7 @@ BODY = bytes(range(256)) * 1000
 def wsgi_app(environ: dict, start_response: Callable) -> Iterable[bytes]:
     """What the Gunicorn of these tests serves."""
     start_response("200 OK", [("Content-Length", str(len(BODY)))])
+    assert environ["barevision.threads"] == 2
     if environ["PATH_INFO"] == "/file":
         return environ["wsgi.file_wrapper"](io.FileIO(os.environ["BODY_FILE"]))
     return _parts(environ["PATH_INFO"] == "/death")
@@ -85,3 +86,12 @@ def test_a_worker_that_dies_amid_an_answer_has_sent_nothing_of_it(path: Path) ->
         assert connection.recv(100) == b""
     with connect(path) as connection:
         assert ask(connection, "/") == BODY
+
+
+def test_a_request_that_is_answered_unread_is_still_taken_whole(path: Path) -> None:
+    request = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 4000000\r\n\r\n"
+    with connect(path) as connection:
+        connection.sendall(request + bytes(4_000_000))
+        response = HTTPResponse(connection)
+        response.begin()
+        assert response.read() == BODY

@@ -134,10 +134,12 @@ def _wait_for(address: tuple[str, int], process: subprocess.Popen) -> None:
 
 
 def test_what_the_app_answers_passes_unchanged(nginx: Nginx) -> None:
-    for status in (200, 400, 404, 413, 422, 500):
+    for status in (200, 400, 404, 413, 422, 500, 502, 503):
         answer = requests.post(f"{nginx.url}/{status}", data=b"x", timeout=10)
 
         assert (answer.status_code, answer.json()["mine"]) == (status, status)
+        # A busy service is not asked a second time.
+        assert nginx.seen.count((f"/{status}", 1)) == 1
 
 
 def test_a_body_up_to_the_limit_passes(nginx: Nginx) -> None:

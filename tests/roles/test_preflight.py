@@ -43,7 +43,11 @@ _MACHINES: dict[str, tuple[dict, dict, list[str]]] = {
         ["Ubuntu 22.04's own", "needs 3.98 or later", "Set app_environment: conda"],
     ),
     "misspelt": ({}, {"preflight_model": "yolo9000"}, ["unknown model 'yolo9000'", "yolov3-tiny"]),
-    "small": ({}, {"preflight_system_memory_bytes": _HUGE}, ["of memory; yolov3-tiny", "a smaller model (app_model)"]),
+    "small": (
+        {},
+        {"preflight_system_memory_bytes": _HUGE},
+        ["of memory; yolov3-tiny", "smaller pictures (app_max_pixels)"],
+    ),
     "full": (
         {},
         {"preflight_environment_bytes": _HUGE},
@@ -82,6 +86,8 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "preflight_models_dir": str(place / "models"),
             "preflight_model": "yolov3-tiny",
             "preflight_repository": "",
+            "preflight_max_pixels": 50_000_000,
+            "preflight_concurrency": 1,
             "preflight_environment_bytes": 1,
             "preflight_conda_bytes": 1,
             "preflight_system_memory_bytes": 1,

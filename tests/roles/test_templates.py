@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from barevision.api.admission import SPARE_THREADS, places
 from barevision.settings import load_settings
 from tests.roles.rendering import Site, settings
 
@@ -134,6 +135,13 @@ def test_timeouts_grow_outwards(site: Site, gunicorn_settings: dict) -> None:
     assert gunicorn_settings["graceful_timeout"] < stop
 
 
+def test_gunicorn_has_threads_for_health_checks_when_the_service_is_busy(site: Site, gunicorn_settings: dict) -> None:
+    concurrency = int(settings(site.render("app", _SETTINGS))["BAREVISION_CONCURRENCY"])
+    waiting_and_running = places(gunicorn_settings["threads"])
+
+    assert concurrency < waiting_and_running == gunicorn_settings["threads"] - SPARE_THREADS
+
+
 def test_paths_agree(site: Site) -> None:
     service = unit(site.render("gunicorn", _SERVICE))["Service"]
     socket = unit(site.render("gunicorn", _SOCKET))["Socket"]
@@ -153,7 +161,7 @@ def test_a_dead_gunicorn_costs_no_request(site: Site) -> None:
     path = site.value("gunicorn_socket")
 
     assert nginx_values(text, "server") == [f"unix:{path} max_fails=0", f"unix:{path} max_fails=0 backup"]
-    assert nginx_values(text, "proxy_next_upstream") == ["error timeout http_502 http_503 non_idempotent"]
+    assert nginx_values(text, "proxy_next_upstream") == ["error non_idempotent"]
     assert nginx_values(text, "proxy_request_buffering") == ["on"]
     assert "proxy_intercept_errors on" not in text
 
@@ -215,7 +223,8 @@ def test_gunicorn_takes_its_settings(site: Site, tmp_path: Path) -> None:
 
 
 def test_the_service_is_shut_in(site: Site) -> None:
-    service = unit(site.render("gunicorn", _SERVICE))["Service"]
+    text = site.render("gunicorn", _SERVICE)
+    service = unit(text)["Service"]
 
     assert service["ProtectSystem"] == "strict"
     assert service["PrivateNetwork"] == "yes"
@@ -225,7 +234,10 @@ def test_the_service_is_shut_in(site: Site) -> None:
     assert service["SystemCallErrorNumber"] == "EPERM"
     # It hides the processor's features from ONNX Runtime.
     assert "ProcSubset" not in service
-    assert service["Environment"] == "ORT_DISABLE_TELEMETRY=1"
+    assert set(re.findall(r"^Environment=(.+)$", text, re.MULTILINE)) == {
+        "ORT_DISABLE_TELEMETRY=1",
+        "MALLOC_MMAP_THRESHOLD_=8388608",
+    }
 
 
 def test_only_nginx_may_connect(site: Site) -> None:

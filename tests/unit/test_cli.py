@@ -53,6 +53,32 @@ def test_annotated_pictures_are_saved(model: Path, picture: Path, tmp_path: Path
     assert (tmp_path / "a" / "b" / "picture.jpg").read_bytes().startswith(b"\xff\xd8")
 
 
+def test_saving_never_replaces_a_given_picture(model: Path, photo: np.ndarray, tmp_path: Path) -> None:
+    original = tmp_path / "photo.jpg"
+    original.write_bytes(encode_image(photo, ".jpg"))
+    before = original.read_bytes()
+    result = run("predict", original, "--model", model, "--save", tmp_path / "x" / "..")
+    assert result.exit_code == 2
+    assert f"would replace {original} with {original}" in result.stderr
+    assert original.read_bytes() == before
+
+
+def test_two_pictures_are_never_saved_as_one(model: Path, picture: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "picture.jpg"
+    result = run("predict", picture, other, "--model", model, "--save", tmp_path / "out")
+    assert result.exit_code == 2
+    assert f"would write {picture} and {other} to" in result.stderr
+    assert run("predict", picture, picture, "--model", model, "--save", tmp_path / "out").exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["--confidence", "--nms"])
+@pytest.mark.parametrize("value", ["nan", "-0.1", "1.1"])
+def test_thresholds_are_from_0_to_1(picture: Path, option: str, value: str) -> None:
+    result = run("predict", picture, "--model", "roadsigns", option, value)
+    assert result.exit_code == 2
+    assert "is not in the range 0<=x<=1" in result.stderr
+
+
 def test_one_bad_picture_does_not_stop_the_others(model: Path, picture: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_text("no picture")
     result = run("predict", tmp_path / "bad.jpg", tmp_path / "none.jpg", picture, "--model", model, "--json")
@@ -69,6 +95,9 @@ def test_one_bad_picture_does_not_stop_the_others(model: Path, picture: Path, tm
         (["models", "prepare", "nonsense"], {}, "unknown model 'nonsense'"),
         (["models", "check", "roadsigns"], {"BAREVISION_ENGINE": "tensorrt"}, "BAREVISION_ENGINE='tensorrt'"),
         (["models", "check", "roadsigns"], {"BAREVISION_MODLE": "x"}, "unknown setting BAREVISION_MODLE; known are"),
+        (["models", "check", "roadsigns"], {"barevision_modle": "x"}, "unknown setting barevision_modle; known are"),
+        (["models", "check", "roadsigns"], {"BAREVISION_QUEUE_SECONDS": "inf"}, "BAREVISION_QUEUE_SECONDS='inf'"),
+        (["models", "check", "roadsigns"], {"BAREVISION_QUEUE_SECONDS": "3601"}, "less than or equal to 3600"),
         (["models", "check", "roadsigns", "--url", "http://127.0.0.1:9"], {}, "does not answer"),
     ],
 )
@@ -97,6 +126,10 @@ def test_models_are_listed_with_what_they_take() -> None:
     assert [row["model"] for row in rows][:2] == ["roadsigns", "yolov3"]
     assert "MiB" in run("models", "list").stdout
     assert json.loads(run("models", "requirements", "yolov3", "--json").stdout) == rows[1]
+    smaller = run("models", "requirements", "yolov3", "--json", BAREVISION_MAX_PIXELS="1000000")
+    larger = run("models", "requirements", "yolov3", "--json", BAREVISION_CONCURRENCY="2")
+    memory = [json.loads(result.stdout)["memory_bytes"] for result in (smaller, larger)]
+    assert memory[0] < rows[1]["memory_bytes"] - 900e6 < memory[1] - 1800e6
 
 
 @pytest.mark.parametrize("command", [[], ["predict"], ["serve"], ["models"], ["models", "prepare"]])

@@ -100,6 +100,16 @@ def test_scale_x_y_widens_the_centre_and_new_coords_squares_the_size() -> None:
     np.testing.assert_allclose(new[0, 2], (2 * sigmoid(probability)) ** 2 * 4 / 64, rtol=1e-4)
 
 
+def test_without_activation_a_convolution_is_logistic_and_a_shortcut_linear() -> None:
+    shortcut = "[shortcut]\nfrom=-1\n"
+    cfg = TINY_CFG.replace("activation=leaky\n", "").replace("[yolo]", shortcut + "[yolo]")
+    explicit = cfg.replace("pad=1\n\n[maxpool]", "pad=1\nactivation=logistic\n\n[maxpool]").replace(
+        shortcut, shortcut + "activation=linear\n"
+    )
+    assert explicit.count("activation=") == cfg.count("activation=") + 2
+    assert build(cfg) == build(explicit)
+
+
 @pytest.mark.parametrize("activation", ["linear", "leaky", "relu", "logistic", "mish", "swish"])
 def test_activations(activation: str) -> None:
     cfg = TINY_CFG.replace("activation=linear", f"activation={activation}")
@@ -167,6 +177,15 @@ def test_routes_shortcuts_groups_and_upsampling() -> None:
             "can't be taken from 8 channels",
         ),
         ("width=64", "channels=1\nwidth=64", 2, "channels must be 3"),
+        ("[maxpool]", "[net]\nwidth=64\n[maxpool]", 13, "a second [net], the first stands in line 1"),
+        ("filters=8", "filters=9\nfilters=8", 8, "filters is given twice, first in line 7"),
+        ("width=64", "width=4128", 2, "the input is 4128x32, allowed are 4096"),
+        ("size=2", "size=99\npadding=0", 13, "leaves nothing of the picture"),
+        ("pad=1", "padding=2000000000", 5, "numbers, allowed are 268435456"),
+        ("[maxpool]\nsize=2\nstride=2", "[upsample]\nstride=100000", 13, "numbers, allowed are 268435456"),
+        ("[maxpool]\nsize=2\nstride=2", "[upsample]\nstride=100", 23, "boxes, allowed are 1048576"),
+        ("20,30", "20,nan", 26, "expected decimal numbers"),
+        ("num=3", "num=3\nscale_x_y=1e999", 29, "expected decimal numbers"),
     ],
 )
 def test_bad_configurations_name_file_line_and_section(old: str, new: str, line: int | None, words: str) -> None:
@@ -222,6 +241,12 @@ def test_bad_weights_are_an_error_that_says_what_was_expected(tmp_path: Path, ch
     with pytest.raises(DarknetError, match=words) as raised:
         build(TINY_CFG, Weights(path))
     assert "net.weights" in str(raised.value)
+
+
+def test_a_kernel_whose_size_no_integer_of_64_bits_holds_is_an_error_too(tmp_path: Path) -> None:
+    path = weights_for(TINY_CFG, tmp_path / "net.weights")
+    message = error_of(build, TINY_CFG.replace("size=3", "size=4294967296"), Weights(path))
+    assert "the kernel need 442721857769029238784 floats" in message
 
 
 def test_the_old_header_is_four_bytes_shorter(tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ import pytest
 from PIL import Image
 
 from barevision.detection import (
+    LARGEST_SIDES,
     ImageError,
     ImageTooLargeError,
     annotate,
     class_colors,
     decode_image,
     encode_image,
+    precautions,
     select_detections,
     to_blob,
 )
@@ -42,11 +44,16 @@ def test_other_formats_are_decoded(kind: str) -> None:
     np.testing.assert_allclose(image, 128, atol=3)
 
 
-def test_exif_orientation_is_applied(photo: np.ndarray) -> None:
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_exif_orientation_is_applied(kind: str) -> None:
+    picture = np.zeros((40, 60, 3), np.uint8)
+    picture[:20, :30] = 255
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = decode_image(encoded(photo, "JPEG", quality=100, exif=exif), 10**6)
-    assert turned.shape == (160, 120, 3)
+    turned = decode_image(encoded(picture, kind, quality=100, exif=exif), 10**6)
+    assert turned.shape == (60, 40, 3)
+    np.testing.assert_allclose(turned[:27, 23:], 255, atol=9)
+    np.testing.assert_allclose(turned[33:], 0, atol=9)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +78,93 @@ def test_pixels_are_limited_by_the_header_alone(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
     with pytest.raises(ImageTooLargeError, match="10000x10000 = 100000000 pixels, allowed are 50000000"):
         decode_image(bomb, 50_000_000)
+
+
+def png_chunk(kind: bytes, content: bytes, length: int | None = None) -> bytes:
+    length = len(content) if length is None else length
+    return struct.pack(">I", length) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+@pytest.mark.parametrize("length", [2**31 - 1, 2**32 - 13, 5])
+def test_a_png_chunk_that_is_not_all_there_is_never_allocated(
+    photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    for position in (33, len(encoded(photo)) - 12):
+        with pytest.raises(ImageError, match="damaged or cut short: chunk b'IDAT'"):
+            decode_image(encoded(photo)[:position] + png_chunk(b"IDAT", b"", length), 10**6)
+
+
+def test_a_png_ends_with_its_last_chunk_whatever_follows(photo: np.ndarray) -> None:
+    data = encoded(photo)
+    np.testing.assert_array_equal(decode_image(data + b"more" + bytes(100), 10**6), photo)
+    with pytest.raises(ImageError, match="ends before its last chunk"):
+        decode_image(data[:-12], 10**6)
+
+
+def test_of_an_animated_png_only_the_still_picture_is_decoded(photo: np.ndarray) -> None:
+    others = [Image.fromarray(np.full_like(photo, value)) for value in (0, 255)]
+    data = encoded(photo, save_all=True, append_images=others)
+    assert b"fdAT" in data
+    still = precautions.still_png(data)
+    assert not any(kind in still for kind in (b"acTL", b"fcTL", b"fdAT"))
+    np.testing.assert_array_equal(decode_image(data, 10**6), photo)
+
+
+def test_png_chunks_are_counted(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precautions, "_MAX_PNG_CHUNKS", 3)
+    assert decode_image(encoded(photo), 10**6).shape == photo.shape
+    with pytest.raises(ImageError, match="more than 3 chunks"):
+        decode_image(encoded(photo)[:33] + png_chunk(b"tEXt", b"a") + encoded(photo)[33:], 10**6)
+
+
+def with_scans(data: bytes, count: int) -> bytes:
+    """The progressive JPEG file `data` with its last scan `count` times more."""
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * count + data[-2:]
+
+
+def test_jpeg_scans_are_counted_and_what_only_looks_like_one_is_not(photo: np.ndarray) -> None:
+    data = encoded(photo, "JPEG", progressive=True)
+    with pytest.raises(ImageError, match="more than 100 progressive scans"):
+        decode_image(with_scans(data, 101), 10**6)
+    np.testing.assert_array_equal(decode_image(data + b"\xff\xda" * 500, 10**6), decode_image(data, 10**6))
+    comment = b"\xff\xfe" + struct.pack(">H", 1002) + b"\xff\xda" * 500
+    np.testing.assert_array_equal(decode_image(data[:2] + comment + data[2:], 10**6), decode_image(data, 10**6))
+
+
+def test_jpeg_segments_are_counted(photo: np.ndarray) -> None:
+    data = with_scans(encoded(photo, "JPEG", progressive=True), 101)
+    with pytest.raises(ImageError, match="more than 10000 JPEG segments"):
+        decode_image(data[:2] + b"\xff\xfe\0\2" * 10_000 + data[2:], 10**6)
+
+
+def test_tiles_are_pictures_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    tags = [
+        (256, 10),
+        (257, 10),
+        (258, 8),
+        (259, 8),
+        (262, 1),
+        (277, 1),
+        (322, 16384),
+        (323, 16000),
+        (324, 8),
+        (325, 9),
+    ]
+    data = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    data += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags) + bytes(4)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(ImageTooLargeError, match="tiles have 16384x16000 = 262144000 pixels, allowed are 50000000"):
+        decode_image(data, 50_000_000)
+
+
+@pytest.mark.parametrize("extension", LARGEST_SIDES)
+def test_a_side_that_a_format_cannot_hold_is_refused_and_the_longest_is_not(extension: str) -> None:
+    longest = LARGEST_SIDES[extension]
+    assert encode_image(np.zeros((1, longest, 3), np.uint8), extension)
+    with pytest.raises(ValueError, match=f"has {longest} pixels a side, not {longest + 1}x1"):
+        encode_image(np.zeros((1, longest + 1, 3), np.uint8), extension)
 
 
 def test_encoding_comes_back(photo: np.ndarray) -> None:

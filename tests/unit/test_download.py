@@ -47,6 +47,22 @@ class Mirror(http.server.BaseHTTPRequestHandler):
     def answer_too_long(self, requested: str | None) -> None:
         self.send(CONTENT + b"more")
 
+    def answer_redirect(self, requested: str | None) -> None:
+        """To what is no address; requests and urllib3 raise no exception of their own for it."""
+        self.send_response(302)
+        self.send_header("Location", "http://.example/")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def answer_length_abc(self, requested: str | None) -> None:
+        self.send(CONTENT, length="abc")
+
+    def answer_length_empty(self, requested: str | None) -> None:
+        self.send(CONTENT, length="")
+
+    def answer_length_twice(self, requested: str | None) -> None:
+        self.send(CONTENT, length=f"{len(CONTENT)}, {len(CONTENT)}")
+
     def answer_endless(self, requested: str | None) -> None:
         self.send_response(200)
         self.end_headers()
@@ -60,7 +76,9 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         self.send(CONTENT[start : (start + len(CONTENT)) // 2], 206 if requested else 200, len(CONTENT) - start)
         self.close_connection = True
 
-    def send(self, body: bytes, status: int = 200, length: int | None = None, kind: str = "application/x") -> None:
+    def send(
+        self, body: bytes, status: int = 200, length: int | str | None = None, kind: str = "application/x"
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body) if length is None else length))
@@ -99,7 +117,21 @@ def test_a_file_is_fetched_once_and_progress_is_told(mirror, tmp_path: Path) -> 
     assert not (tmp_path / "m" / "net.weights.part").exists()
 
 
-@pytest.mark.parametrize("bad", ["missing", "html", "other", "too-long", "endless", "cut"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "missing",
+        "html",
+        "other",
+        "too-long",
+        "endless",
+        "cut",
+        "redirect",
+        "length-abc",
+        "length-empty",
+        "length-twice",
+    ],
+)
 def test_the_next_mirror_makes_up_for_a_bad_one(mirror, tmp_path: Path, bad: str) -> None:
     assert download(model_file(mirror, bad, "good"), tmp_path).read_bytes() == CONTENT
 
@@ -111,6 +143,7 @@ def test_the_next_mirror_makes_up_for_a_bad_one(mirror, tmp_path: Path, bad: str
         ("html", r"answers 61 bytes \(text/html\), expected 1048576"),
         ("other", "the content is wrong: sha256 [0-9a-f]{64}, expected"),
         ("too-long", "answers 1048580 bytes"),
+        ("length-abc", "answers abc bytes"),
         ("endless", "the content is wrong"),
         ("cut", "524288 bytes read"),
     ],

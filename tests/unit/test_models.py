@@ -63,6 +63,65 @@ def test_a_folder_needs_exactly_one_file_of_each_kind(tmp_path: Path) -> None:
         find_source(str(folder))
 
 
+def test_a_folder_in_the_place_of_a_file_is_none(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "mine")
+    (folder / "net.names").unlink()
+    (folder / "net.names").mkdir()
+    with pytest.raises(ModelError, match=r"exactly one \.names file, found none"):
+        find_source(str(folder))
+
+
+def test_texts_may_have_a_byte_order_mark(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "mine")
+    for name in ("net.cfg", "net.names"):
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
+    assert prepare(find_source(str(folder)), tmp_path / "models").labels == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("name", ["net.cfg", "net.names"])
+def test_texts_in_another_encoding_are_refused(tmp_path: Path, name: str) -> None:
+    folder = write_model(tmp_path / "mine")
+    (folder / name).write_bytes((folder / name).read_bytes() + "# café\n".encode("latin-1"))
+    with pytest.raises(ModelError, match=rf"{name} is no UTF-8 text .* save it as UTF-8"):
+        prepare(find_source(str(folder)), tmp_path / "models")
+
+
+@pytest.mark.parametrize("name", ["golden.jpg", "golden.json"])
+def test_half_of_a_golden_answer_is_refused(tmp_path: Path, name: str) -> None:
+    folder = write_model(tmp_path / "mine")
+    (folder / name).write_text("[]")
+    with pytest.raises(ModelError, match=f"has {name} alone"):
+        find_source(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "is no JSON"),
+        ("null", "is not the list that"),
+        ("[1]", "is not the list that"),
+        ('{"a": 1}', "is not the list that"),
+        ('[{"label": "cat", "confidence": 0.5, "boxes": [1], "color": [1, 2, 3]}]', "is not the list that"),
+        ('[{"label": "cat", "confidence": NaN, "boxes": [1, 2, 3, 4], "color": [1, 2, 3]}]', "is not the list that"),
+    ],
+)
+def test_a_golden_answer_that_is_none_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    folder = write_model(tmp_path / "mine")
+    (folder / "golden.jpg").write_bytes(b"")
+    (folder / "golden.json").write_text(text)
+    with pytest.raises(ModelError, match=rf"golden\.json {words}"):
+        find_source(str(folder))
+
+
+def test_a_golden_image_that_is_none_is_a_wrong_answer(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "mine")
+    (folder / "golden.jpg").write_text("no picture")
+    (folder / "golden.json").write_text("[]")
+    detector = load_detector(load_settings(model=str(folder), models_dir=tmp_path / "models"))
+    with pytest.raises(WrongAnswerError, match="the golden image can't be predicted: the body is no picture"):
+        detector.check()
+
+
 def test_preparing_twice_converts_once(tmp_path: Path) -> None:
     source = find_source(str(write_model(tmp_path / "mine")))
     first = prepare(source, tmp_path / "models")
@@ -126,12 +185,14 @@ def test_several_at_once_prepare_one_right_file(tmp_path: Path) -> None:
     assert not prepare(source, tmp_path / "models").changed
 
 
-def test_requirements_grow_with_the_weights() -> None:
-    disk, memory = requirements(find_source("yolov3"))
+def test_requirements_grow_with_the_weights_and_the_pictures() -> None:
+    disk, memory = requirements(find_source("yolov3"), 0)
     assert disk > 2 * 248_007_048
     # Seen resident: 829 MB.
     assert 800e6 < memory < 1100e6
-    assert requirements(find_source("yolov3-tiny"))[1] < memory
+    assert requirements(find_source("yolov3-tiny"), 0)[1] < memory
+    # Seen at the peak, beside Python and the libraries: 1 GB for 49 million pixels of AVIF.
+    assert requirements(find_source("yolov3"), 49_000_000)[1] - memory > 1e9
 
 
 def test_a_golden_answer_decides(tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ def _http_error(error: HTTPException) -> Response:
         return error.response
     detail = error.description or ""
     if isinstance(error, RequestEntityTooLarge):
-        detail = f"the request is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes, or has too many parts"
+        allowed = current_app.extensions["detector"].settings.max_bytes
+        parts = current_app.config["MAX_FORM_PARTS"]
+        detail = f"the request is larger than {allowed} bytes, or a form with more than {parts} parts"
     if isinstance(error, InternalServerError):
         detail = "the service failed; its log says why"
     # Allow, Retry-After and the like are part of the error.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -119,9 +120,12 @@ class Section:
 
     def _number(self, name: str, option: Option, text: str) -> float:
         try:
-            return float(text.strip())
+            value = float(text.strip())
         except ValueError:
-            raise self.error(f"{name}={option.value!r}, expected decimal numbers", option.line) from None
+            value = math.nan
+        if not math.isfinite(value):
+            raise self.error(f"{name}={option.value!r}, expected decimal numbers", option.line)
+        return value
 
 
 def parse_config(text: str, source: str) -> list[Section]:
@@ -138,6 +142,8 @@ def parse_config(text: str, source: str) -> list[Section]:
             continue
         if line.startswith("["):
             sections.append(_section(line, number, source))
+            if sections[-1].kind == "net" and len(sections) > 1:
+                raise sections[-1].error(f"a second [net], the first stands in line {sections[0].line}")
         elif not sections:
             raise DarknetError(
                 f"{source}, line {number}: {line[:60]!r} stands before any [section]; is this a .cfg file?"
@@ -168,4 +174,6 @@ def _add_option(section: Section, line: str, number: int) -> None:
     if name not in _KNOWN_OPTIONS[section.kind]:
         known = ", ".join(sorted(_KNOWN_OPTIONS[section.kind])) or "none"
         raise section.error(f"unknown option {name!r}, known are: {known}", number)
+    if name in section.options:
+        raise section.error(f"{name} is given twice, first in line {section.options[name].line}", number)
     section.options[name] = Option(value, number)

@@ -8,6 +8,7 @@ objectness. Rows stand in OpenCV's order: [yolo] sections as in the file, cells 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ from barevision.darknet.config import Section
 from barevision.darknet.weights import Weights
 
 # Part of a prepared model's name: raise it whenever the same .cfg and .weights give another graph.
-CONVERTER_VERSION = 1
+CONVERTER_VERSION = 2
 
 # Opset 13 is the newest that every engine here reads in full.
 _OPSET = 13
@@ -28,6 +29,11 @@ _IR_VERSION = 8
 # published accuracies and the golden answers rest on.
 _BATCH_NORM_EPSILON = 1e-6
 _LEAKY_SLOPE = 0.1
+# Far above every published network, and far below what ends in a MemoryError: pixels a side of the input, numbers in a
+# section's output (1 GB), boxes of a [yolo] section.
+_MAX_SIDE = 4096
+_MAX_NUMBERS = 2**28
+_MAX_ROWS = 2**20
 
 
 @dataclass(frozen=True)
@@ -84,13 +90,24 @@ def build_model(
     height, width = size or (net.integer("height", minimum=1), net.integer("width", minimum=1))
     if net.integer("channels", default=3) != 3:
         raise net.error("channels must be 3 (colour pictures)", net.line_of("channels"))
+    if max(height, width) > _MAX_SIDE:
+        raise net.error(f"the input is {width}x{height}, allowed are {_MAX_SIDE} pixels a side", net.line_of("width"))
     graph = _Graph(weights, (height, width), labels=len(labels) if labels else None)
     current = Feature("image", 3, height, width)
     for index, section in enumerate(sections[1:]):
         current = _WRITERS[section.kind](graph, section, index, current)
+        _check_size(section, current)
         graph.features.append(current)
     weights.finish()
     return _model(graph, labels, net)
+
+
+def _check_size(section: Section, feature: Feature) -> None:
+    if min(feature.height, feature.width) < 1:
+        raise section.error(f"leaves nothing of the picture: {_shape(feature)}")
+    numbers = feature.channels * feature.height * feature.width
+    if numbers > _MAX_NUMBERS:
+        raise section.error(f"gives {_shape(feature)} = {numbers} numbers, allowed are {_MAX_NUMBERS}")
 
 
 def _model(graph: _Graph, labels: list[str] | None, net: Section) -> onnx.ModelProto:
@@ -150,7 +167,7 @@ def _convolutional(graph: _Graph, section: Section, index: int, source: Feature)
     height, width = ((side + 2 * padding - size) // stride + 1 for side in (source.height, source.width))
     if min(height, width) < 1:
         raise section.error(f"a {size}x{size} kernel does not fit on {source.height}x{source.width}")
-    return Feature(_activate(graph, section, name), filters, height, width)
+    return Feature(_activate(graph, section, name, "logistic"), filters, height, width)
 
 
 def _folded_kernel(
@@ -159,7 +176,7 @@ def _folded_kernel(
     filters = shape[0]
     bias = weights.take(filters, section, "the biases")
     if not section.integer("batch_normalize", 0):
-        return weights.take(int(np.prod(shape)), section, "the kernel").reshape(shape), bias
+        return weights.take(math.prod(shape), section, "the kernel").reshape(shape), bias
     scale = weights.take(filters, section, "the batch norm scales")
     mean = weights.take(filters, section, "the batch norm means")
     variance = weights.take(filters, section, "the batch norm variances")
@@ -167,13 +184,13 @@ def _folded_kernel(
         raise section.error(
             f"{weights.source} is damaged or belongs to another .cfg: a batch norm variance is negative"
         )
-    kernel = weights.take(int(np.prod(shape)), section, "the kernel").reshape(shape)
+    kernel = weights.take(math.prod(shape), section, "the kernel").reshape(shape)
     factor = scale / np.sqrt(variance + _BATCH_NORM_EPSILON)
     return kernel * factor[:, None, None, None], bias - mean * factor
 
 
-def _activate(graph: _Graph, section: Section, name: str) -> str:
-    activation = section.choice("activation", _ACTIVATIONS, "logistic")
+def _activate(graph: _Graph, section: Section, name: str, default: str) -> str:
+    activation = section.choice("activation", _ACTIVATIONS, default)
     return _ACTIVATIONS[activation](graph, name)
 
 
@@ -239,7 +256,7 @@ def _shortcut(graph: _Graph, section: Section, index: int, source: Feature) -> F
         ):
             raise section.error(f"adds {_shape(feature)} to {_shape(source)}", section.line_of("from"))
         name = graph.node("Add", [name, feature.name], f"shortcut_{index}_{number}")
-    return Feature(_activate(graph, section, name), source.channels, source.height, source.width)
+    return Feature(_activate(graph, section, name, "linear"), source.channels, source.height, source.width)
 
 
 def _route(graph: _Graph, section: Section, index: int, source: Feature) -> Feature:
@@ -311,6 +328,8 @@ def _yolo(graph: _Graph, section: Section, index: int, source: Feature) -> Featu
     name = f"yolo_{index}"
     cells = source.height * source.width
     rows = cells * len(anchors)
+    if rows > _MAX_ROWS:
+        raise section.error(f"gives {rows} boxes, allowed are {_MAX_ROWS}")
     split = graph.constant(f"{name}_split", [1, len(anchors), columns, cells])
     joined = graph.constant(f"{name}_rows", [1, rows, columns])
     graph.node("Reshape", [source.name, split], f"{name}_split_anchors")

@@ -1,16 +1,13 @@
 """From picture to boxes: pure functions on arrays. No files, no HTTP, no network."""
 
 from barevision.detection.annotate import annotate
-from barevision.detection.decode import (
-    ImageError,
-    ImageTooLargeError,
-    decode_image,
-    encode_image,
-)
+from barevision.detection.decode import LARGEST_SIDES, decode_image, encode_image
+from barevision.detection.errors import ImageError, ImageTooLargeError
 from barevision.detection.postprocess import Detection, class_colors, select_detections
 from barevision.detection.preprocess import to_blob
 
 __all__ = [
+    "LARGEST_SIDES",
     "Detection",
     "ImageError",
     "ImageTooLargeError",

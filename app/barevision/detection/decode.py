@@ -6,32 +6,71 @@ import io
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-# Pillow reads headers here and never decodes; `max_pixels` is the limit, not Pillow's own.
+from barevision.detection.errors import ImageError, ImageTooLargeError
+from barevision.detection.precautions import check_jpeg_scans, still_png
+
+# `max_pixels` is the limit, not Pillow's own.
 Image.MAX_IMAGE_PIXELS = None
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
-
-
-class ImageError(ValueError):
-    """Bytes that are no picture that can be decoded."""
-
-
-class ImageTooLargeError(ImageError):
-    """A picture with more pixels than allowed."""
+#: The most pixels that a side may have in a file of this kind.
+LARGEST_SIDES = {".jpg": 65_500, ".png": 1_000_000}
+_TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 322, 323
 
 
 def decode_image(data: bytes, max_pixels: int) -> np.ndarray:
     """The picture in `data`, turned as its EXIF orientation says: uint8 (height, width, 3), BGR.
 
+    Of an animation, the picture that a viewer without animations shows.
+
     :raises ImageTooLargeError: the header announces more than `max_pixels`; nothing was decoded.
     :raises ImageError: no picture, a damaged one, or a format outside `FORMATS`.
     """
-    width, height = _size_in_header(data)
+    if not data:
+        raise ImageError("the body is empty, expected an encoded picture")
+    with _header(data) as header:
+        _check_pixels("the picture has", header.size, max_pixels)
+        if header.format == "AVIF":
+            return _decode_avif(header)
+        if header.format == "TIFF":
+            tile = header.tag_v2.get(_TIFF_TILE_WIDTH, 1), header.tag_v2.get(_TIFF_TILE_LENGTH, 1)
+            _check_pixels("the picture's tiles have", tile, max_pixels)
+    if header.format == "PNG":
+        data = still_png(data)
+    elif header.format in ("JPEG", "MPO"):
+        check_jpeg_scans(data)
+    return _decode(data)
+
+
+def encode_image(image: np.ndarray, extension: str) -> bytes:
+    """`image`, uint8 (height, width, 3) BGR, as a file of the kind that `extension` ('.jpg', '.png') names.
+
+    :raises ValueError: a side is longer than `LARGEST_SIDES` allows.
+    """
+    height, width = image.shape[:2]
+    if max(height, width) > LARGEST_SIDES[extension]:
+        raise ValueError(f"a {extension} picture has {LARGEST_SIDES[extension]} pixels a side, not {width}x{height}")
+    _, data = cv2.imencode(extension, image)
+    return data.tobytes()
+
+
+def _header(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Exception as error:
+        # Pillow's parsers raise whatever their struct and index operations do on damaged headers.
+        allowed = ", ".join(FORMATS)
+        raise ImageError(f"the body is no picture in one of these formats: {allowed}") from error
+
+
+def _check_pixels(what: str, size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
     if width * height > max_pixels:
-        raise ImageTooLargeError(
-            f"the picture has {width}x{height} = {width * height} pixels, allowed are {max_pixels}"
-        )
+        raise ImageTooLargeError(f"{what} {width}x{height} = {width * height} pixels, allowed are {max_pixels}")
+
+
+def _decode(data: bytes) -> np.ndarray:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -41,22 +80,16 @@ def decode_image(data: bytes, max_pixels: int) -> np.ndarray:
     return image
 
 
-def encode_image(image: np.ndarray, extension: str) -> bytes:
-    """`image`, uint8 (height, width, 3) BGR, as a file of the kind that `extension` ('.jpg', '.png') names."""
-    encoded, data = cv2.imencode(extension, image)
-    if not encoded:
-        raise ValueError(f"OpenCV can't write {extension} pictures")
-    return data.tobytes()
+def _decode_avif(picture: Image.Image) -> np.ndarray:
+    """The turned picture, by Pillow's decoder, which takes half of the memory that OpenCV's takes.
 
-
-def _size_in_header(data: bytes) -> tuple[int, int]:
-    """The (width, height) that the header announces, without decoding."""
-    if not data:
-        raise ImageError("the body is empty, expected an encoded picture")
+    The frame inside may be larger than the header says: up to 2**28 pixels, where OpenCV's decoder has no limit.
+    """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as header:
-            return header.size
+        picture = picture if picture.mode == "RGB" else picture.convert("RGB")
+        ImageOps.exif_transpose(picture, in_place=True)
+        pixels = np.asarray(picture)
     except Exception as error:
-        # Pillow's parsers raise whatever their struct and index operations do on damaged headers.
-        allowed = ", ".join(FORMATS)
-        raise ImageError(f"the body is no picture in one of these formats: {allowed}") from error
+        # As with headers.
+        raise ImageError(f"the picture can't be decoded: {error}") from error
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from barevision.models.errors import ModelError
 from barevision.models.golden import Golden
 
 #: The model inside this package.
 EMBEDDED = "roadsigns"
 _PARTS = ("cfg", "weights", "names")
-
-
-class ModelError(ValueError):
-    """A model that is not known, not complete or not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ def catalogue_names() -> list[str]:
 def find_source(model: str) -> ModelSource:
     """The model called `model`, or the one in the folder `model`.
 
-    :raises ModelError: no such name and no such folder, or a folder that lacks a file.
+    :raises ModelError: no such name and no such folder, a folder that lacks a file, or a golden answer that is none.
     """
     if model == EMBEDDED:
         return _folder_source(_embedded_folder(), "Six kinds of European road signs; comes with Barevision")
@@ -97,7 +94,7 @@ def _folder_source(folder: Path, description: str) -> ModelSource:
 
 
 def _folder_file(folder: Path, part: str) -> ModelFile:
-    found = sorted(folder.glob(f"*.{part}"))
+    found = sorted(path for path in folder.glob(f"*.{part}") if path.is_file())
     if len(found) != 1:
         what = ", ".join(path.name for path in found) or "none"
         raise ModelError(f"{folder}: expected exactly one .{part} file, found {what}")

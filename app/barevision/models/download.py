@@ -9,7 +9,8 @@ from pathlib import Path
 
 import requests
 
-from barevision.models.catalogue import ModelError, ModelFile, file_sha256
+from barevision.models.catalogue import ModelFile, file_sha256
+from barevision.models.errors import ModelError
 
 _CHUNK = 1 << 18
 #: Seconds to connect, and between two chunks.
@@ -39,7 +40,8 @@ def download(file: ModelFile, folder: Path, progress: Progress | None = None) ->
                 _fetch(url, file, part, progress)
                 part.replace(target)
                 return target
-            except (ModelError, requests.RequestException) as error:
+            except (ModelError, requests.RequestException, ValueError) as error:
+                # ValueError: what requests and urllib3 let through of a Location that is no address.
                 failures.append(f"  {url}: {error}")
     raise ModelError(
         f"{file.name} ({file.size} bytes) could not be fetched:\n"
@@ -93,7 +95,7 @@ def _append(url: str, file: ModelFile, part: Path, start: int, progress: Progres
 
 
 def _check_length(response: requests.Response, file: ModelFile, start: int) -> None:
-    announced = response.headers.get("Content-Length")
-    if announced is not None and int(announced) + start != file.size:
+    announced = response.headers.get("Content-Length", str(file.size - start))
+    if announced != str(file.size - start):
         kind = response.headers.get("Content-Type", "no content type")
-        raise ModelError(f"answers {int(announced) + start} bytes ({kind}), expected {file.size}")
+        raise ModelError(f"answers {announced[:40]} bytes ({kind}), expected {file.size - start}")

@@ -6,6 +6,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from barevision.answers import is_answer
+from barevision.models.errors import ModelError
+
 #: Boxes may differ by this many pixels at each side, confidences by this much: more than engines and processors differ.
 PIXEL_TOLERANCE = 2
 CONFIDENCE_TOLERANCE = 0.02
@@ -20,11 +23,25 @@ class Golden:
 
     @classmethod
     def in_folder(cls, folder: Path) -> Golden | None:
-        """The pair golden.jpg and golden.json in `folder`, or None without them."""
+        """The pair golden.jpg and golden.json in `folder`, or None without them.
+
+        :raises ModelError: only one of them is there, or golden.json is no answer.
+        """
         image, expected = folder / "golden.jpg", folder / "golden.json"
-        if not image.is_file() or not expected.is_file():
-            return None
-        return cls(image.read_bytes(), json.loads(expected.read_text("utf-8")))
+        there = [path.name for path in (image, expected) if path.is_file()]
+        if len(there) == 1:
+            raise ModelError(f"{folder} has {there[0]} alone, expected golden.jpg and golden.json, or neither")
+        return cls(image.read_bytes(), _read_answer(expected)) if there else None
+
+
+def _read_answer(path: Path) -> list[dict]:
+    try:
+        answer = json.loads(path.read_text("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is no JSON: {error}") from None
+    if not is_answer(answer):
+        raise ModelError(f"{path} is not the list that 'barevision predict golden.jpg --json' prints")
+    return answer
 
 
 def differences(

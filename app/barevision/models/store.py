@@ -16,19 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barevision.darknet import CONVERTER_VERSION, Weights, build_model, parse_config
-from barevision.models.catalogue import (
-    ModelError,
-    ModelFile,
-    ModelSource,
-    file_sha256,
-)
+from barevision.models.catalogue import ModelFile, ModelSource, file_sha256
 from barevision.models.download import Progress, download
+from barevision.models.errors import ModelError
 from barevision.models.golden import Golden
 
 # Measured with ONNX Runtime, fp32: resident memory is about 3.2 times the weights (829 MB for YOLOv3's 248 MB), on top
 # of Python and the libraries.
 _MEMORY_FACTOR = 3.2
 _MEMORY_BASE = 150 * 2**20
+# The most that a picture was seen to take while it is decoded, with room: AVIF with transparency. A JPEG takes 4 to 12.
+# It takes MALLOC_MMAP_THRESHOLD_, as in barevision.service, to have it back before the next one.
+_MEMORY_PER_PIXEL = 22
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,14 @@ class PreparedModel:
     changed: bool
 
 
-def requirements(source: ModelSource) -> tuple[int, int]:
-    """What a model takes, in bytes, as (disk, memory): its files and the ONNX file; the serving process."""
+def requirements(source: ModelSource, pixels: int) -> tuple[int, int]:
+    """What a model takes, in bytes, as (disk, memory): its files and the ONNX file; the serving process.
+
+    :param pixels: how many pixels of pictures the process may have in hand at once.
+    """
     weights = source.files["weights"].size
     disk = sum(file.size for file in source.files.values()) + weights
-    return disk, round(_MEMORY_BASE + _MEMORY_FACTOR * weights)
+    return disk, round(_MEMORY_BASE + _MEMORY_FACTOR * weights + _MEMORY_PER_PIXEL * pixels)
 
 
 def pull(source: ModelSource, models: Path, progress: Progress | None = None) -> Path:
@@ -98,7 +100,7 @@ def _convert(source: ModelSource, folder: Path, onnx_path: Path, manifest_path: 
     for part, path in paths.items():
         _verify(path, source.files[part])
     labels = _labels(paths["names"])
-    sections = parse_config(paths["cfg"].read_text("utf-8"), paths["cfg"].name)
+    sections = parse_config(_text(paths["cfg"]), paths["cfg"].name)
     model = build_model(sections, Weights(paths["weights"]), labels, source.input_size)
     data = model.SerializeToString()
     manifest = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "labels": labels}
@@ -114,8 +116,16 @@ def _verify(path: Path, file: ModelFile) -> None:
         raise ModelError(f"{path} changed: sha256 {found}, expected {file.sha256}")
 
 
+def _text(path: Path) -> str:
+    """The text in `path`, without the mark that Windows' editors put first."""
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+
+
 def _labels(path: Path) -> list[str]:
-    labels = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    labels = [line.strip() for line in _text(path).splitlines() if line.strip()]
     if not labels:
         raise ModelError(f"{path} has no names, expected one a line")
     return labels
