@@ -78,6 +78,11 @@ class Compute:
         """The calls so far that changed something, such as "POST instances/web-1/setTags"."""
         return [str(call) for call in self.calls if call.verb != "GET" and "/operations/" not in call.path]
 
+    @property
+    def left(self) -> list[str]:
+        """The paths of all resources, operations apart."""
+        return sorted(path for path in self.resources if "/operations/" not in path)
+
     def close(self) -> None:
         """Waits for the operations that are going on."""
         self.heal()

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.gce.compute import Compute
 from tests.gce.door import Door, opened
+from tests.gce.user import User
 
 ansible.module_utils.__path__.append(str(ROOT / "plugins" / "module_utils"))
 
@@ -31,3 +32,9 @@ def door(compute: Compute, tmp_path: Path) -> Iterator[Door]:
     folder.mkdir()
     with opened(compute, folder) as door:
         yield door
+
+
+@pytest.fixture
+def user(door: Door, tmp_path: Path) -> User:
+    """Somebody with a login to the project."""
+    return User(door, tmp_path)

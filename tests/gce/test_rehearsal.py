@@ -179,6 +179,6 @@ def test_the_address_changes_under_the_machine(rehearsal: Rehearsal) -> None:
 def test_teardown_leaves_nothing(rehearsal: Rehearsal) -> None:
     run = rehearsal.user.playbook("playbooks/teardown.yml", "-e", "yes=true")
     assert "Nothing of barevision is left in demo-project" in run.output
-    assert [path for path in rehearsal.compute.resources if "/operations/" not in path] == []
+    assert rehearsal.compute.left == []
     assert not any("nspawn" in trace for trace in rehearsal.machines.traces())
     assert json.loads(rehearsal.user.inventory().stdout)["_meta"]["hostvars"] == {}

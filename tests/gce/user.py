@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.gce.door import Door
 from tests.lab import REPOSITORY, PlaybookRun, run_playbook
 
 INVENTORY = REPOSITORY / "inventory" / "gce"
+# Only an inventory that has a localhost can be limited to it.
+_ON_PAPER = ("-i", "localhost,", "--limit", "localhost")
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,21 @@ class User:
         extra = ("-i", str(INVENTORY), "-e", json.dumps(settings))
         return run_playbook(playbook, *extra, *arguments, environment=self.door.environment)
 
+    def gce(self, *arguments: str, **variables: Any) -> PlaybookRun:
+        """Runs gce.yml, without the machines, which are only on paper."""
+        return self.playbook("playbooks/gce.yml", *_ON_PAPER, *arguments, **variables)
+
+    def teardown(self, *arguments: str) -> PlaybookRun:
+        """Runs teardown.yml, likewise."""
+        return self.playbook("playbooks/teardown.yml", *_ON_PAPER, *arguments)
+
     def inventory(self, **environment: str) -> subprocess.CompletedProcess[str]:
         """Lists the inventory, as JSON."""
         command = [Path(sys.executable).with_name("ansible-inventory"), "-i", INVENTORY, "--list"]
         whole = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), **self.door.environment, **environment}
         return subprocess.run(command, cwd=REPOSITORY, env=whole, capture_output=True, text=True, check=False)
+
+
+def words(failure: pytest.ExceptionInfo[AssertionError]) -> str:
+    """What a failed playbook said, without line breaks."""
+    return " ".join(str(failure.value).split())
