@@ -31,6 +31,11 @@ class Method:
     description: dict[str, Any]
     parameters: dict[str, str]
 
+    @property
+    def path(self) -> str:
+        """Such as "projects/demo-project/aggregated/disks"."""
+        return self.description["path"].format(**self.parameters)
+
 
 @cache
 def document() -> dict[str, Any]:
@@ -41,10 +46,33 @@ def document() -> dict[str, Any]:
 
 def find(verb: str, path: str) -> Method | None:
     """The method for a verb and a path such as "projects/p/global/networks"; None where the API has none."""
-    for pattern, description in _routes()[verb]:
+    for pattern, description in _routes().get(verb, []):
         if matched := pattern.fullmatch(path):
             return Method(description["id"], description, matched.groupdict())
     return None
+
+
+@cache
+def method_ids() -> set[str]:
+    """Such as "compute.instances.insert"."""
+    return {method["id"] for resource in document()["resources"].values() for method in resource["methods"].values()}
+
+
+def has_field(method: Method, collection: str, keys: tuple[str, ...]) -> bool:
+    """Whether what a list method lists has a field, such as ("labels", "role")."""
+    schemas = document()["schemas"]
+    items = schemas[method.description["response"]["$ref"]]["properties"]["items"]
+    if "additionalProperties" in items:
+        items = schemas[items["additionalProperties"]["$ref"]]["properties"][collection]
+    schema = items["items"]
+    for key in keys:
+        schema = schemas[schema["$ref"]] if "$ref" in schema else schema
+        schema = schema.get("items", schema)
+        schema = schemas[schema["$ref"]] if "$ref" in schema else schema
+        schema = schema.get("properties", {}).get(key) or schema.get("additionalProperties")
+        if schema is None:
+            return False
+    return True
 
 
 def check_query(method: Method, query: dict[str, str]) -> None:
@@ -69,6 +97,9 @@ def check_body(method: Method, body: Any) -> None:
         return
     if not isinstance(body, dict):
         raise InvalidRequestError(f"{method.id} needs a body")
+    if method.description["httpMethod"] == "PATCH":
+        # A merge patch takes a field away with null (RFC 7396).
+        body = {key: value for key, value in body.items() if value is not None}
     name = method.description["request"]["$ref"]
     _validate(body, {**_definitions(requests_of=method.id), "$ref": f"#/$defs/{name}"})
 
@@ -111,7 +142,7 @@ def _parameters(method: Method, location: str) -> dict[str, Any]:
 
 def _check_parameter(name: str, spec: dict[str, Any], value: str) -> None:
     accepted = {
-        "integer": re.compile(r"-?\d+"),
+        "integer": re.compile(r"\d+" if spec.get("minimum") == "0" else r"-?\d+"),
         "boolean": re.compile("true|false"),
         "string": re.compile(spec.get("pattern", ".*"), re.DOTALL),
     }[spec["type"]]
@@ -164,7 +195,14 @@ class _Converter:
     def _string(self, old: dict[str, Any]) -> dict[str, Any]:
         if old.get("format") in ("int64", "uint64"):
             # A number, too, in requests; always a text in answers.
-            return {"type": ["string", "integer"] if self.requests_of else "string", "pattern": r"^-?\d+$"}
+            sign = "" if old["format"] == "uint64" else "-?"
+            limits = {"uint64": (0, 2**64 - 1), "int64": (-(2**63), 2**63 - 1)}[old["format"]]
+            return {
+                "type": ["string", "integer"] if self.requests_of else "string",
+                "pattern": rf"^{sign}\d{{1,20}}$",
+                "minimum": limits[0],
+                "maximum": limits[1],
+            }
         return {"type": "string"}
 
     def _integer(self, old: dict[str, Any]) -> dict[str, Any]:
