@@ -110,8 +110,15 @@ def check_answer(method: Method, answer: Any) -> None:
     _validate(answer, {**_definitions(requests_of=None), "$ref": f"#/$defs/{name}"})
 
 
+def _validator(schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
+    formats = jsonschema.FormatChecker(())
+    formats.checks("int64", (TypeError, ValueError))(lambda value: -(2**63) <= int(value) < 2**63)
+    formats.checks("uint64", (TypeError, ValueError))(lambda value: 0 <= int(value) < 2**64)
+    return jsonschema.Draft202012Validator(schema, format_checker=formats)
+
+
 def _validate(value: Any, schema: dict[str, Any]) -> None:
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(value))
+    error = jsonschema.exceptions.best_match(_validator(schema).iter_errors(value))
     if error:
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
         raise InvalidRequestError(f"Invalid value for field 'resource{place}': {error.message}")
@@ -196,12 +203,10 @@ class _Converter:
         if old.get("format") in ("int64", "uint64"):
             # A number, too, in requests; always a text in answers.
             sign = "" if old["format"] == "uint64" else "-?"
-            limits = {"uint64": (0, 2**64 - 1), "int64": (-(2**63), 2**63 - 1)}[old["format"]]
             return {
                 "type": ["string", "integer"] if self.requests_of else "string",
                 "pattern": rf"^{sign}\d{{1,20}}$",
-                "minimum": limits[0],
-                "maximum": limits[1],
+                "format": old["format"],
             }
         return {"type": "string"}
 

@@ -12,6 +12,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class Door:
         self.folder = folder
         self.expired = False
         self.tokens = {f"ya29.{secrets.token_hex(16)}"}
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.key = _account_key()
         authority = trustme.CA()
         authority.cert_pem.write_to_path(folder / "authority.pem")
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -127,6 +128,11 @@ class Door:
             raise FailureError(401, "authError", "Request had invalid authentication credentials.")
 
 
+@cache
+def _account_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 @contextmanager
 def opened(compute: Compute, folder: Path) -> Iterator[Door]:
     """A door to `compute`, closed at the end; `folder` is for its files."""
@@ -177,6 +183,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
     host = ""
 

@@ -28,6 +28,7 @@ IMAGE_GB = 10
 
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+_TAG = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _PROTOCOLS = {"tcp", "udp", "icmp", "esp", "ah", "sctp", "ipip", "all"}
 _WITH_PORTS = {"tcp", "udp", "sctp", "6", "17", "132"}
 
@@ -153,6 +154,9 @@ def _rule(compute: Compute, body: Resource) -> Resource:
         versions = {_check_range(name, text) for text in rule.get(name, [])}
         if len(versions) > 1:
             raise invalid(f"Invalid value for field 'resource.{name}': IPv4 and IPv6 ranges cannot be mixed.")
+    for tag in rule.get("sourceTags", []) + rule.get("targetTags", []):
+        if not _TAG.fullmatch(tag):
+            raise invalid(f"Invalid value for field 'resource.targetTags[0]': '{tag}'. Must be a match of a tag.")
     _check_ends(rule)
     if rule["direction"] == "INGRESS" and not (rule.get("sourceRanges") or rule.get("sourceTags")):
         rule["sourceRanges"] = ["0.0.0.0/0"]
