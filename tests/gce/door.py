@@ -57,7 +57,7 @@ class Door:
         authority.issue_cert(*API_HOSTS, TOKEN_HOST).configure_cert(self.tls)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.door = self
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -33,16 +33,18 @@ Ask = Callable[..., requests.Response]
 
 
 @pytest.fixture
-def ask(door: Door, monkeypatch: pytest.MonkeyPatch) -> Ask:
-    """Sends a request through the door, with a login."""
+def ask(door: Door, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
+    """Sends a request through the door, with a login; all of a test over one connection."""
     for name, value in door.environment.items():
         monkeypatch.setenv(name, value)
     headers = {"Authorization": f"Bearer {door.environment['GCP_ACCESS_TOKEN']}"}
 
-    def send(verb: str, path: str, body: Any = None, **query: str) -> requests.Response:
-        return requests.request(verb, f"{BASE}/{path}", json=body, params=query, headers=headers, timeout=10)
+    with requests.Session() as session:
 
-    return send
+        def send(verb: str, path: str, body: Any = None, **query: str) -> requests.Response:
+            return session.request(verb, f"{BASE}/{path}", json=body, params=query, headers=headers, timeout=10)
+
+        yield send
 
 
 @pytest.fixture
