@@ -46,25 +46,34 @@ class Request:
     @property
     def name(self) -> str:
         """The name of the resource in the path; that of a body for insert."""
+        if self.collection in ("projects", "zones", "regions"):
+            return self.method.parameters[self.collection.removesuffix("s")]
         own = [value for key, value in self.method.parameters.items() if key not in ("project", "zone", "region")]
         return own[0] if own else self.body["name"]
 
     @property
     def path(self) -> str:
         """Such as "projects/demo-project/global/networks/web"."""
+        if self.collection == "projects":
+            return f"projects/{self.name}"
+        if self.collection in ("zones", "regions"):
+            return f"projects/{self.method.parameters['project']}/{self.scope}"
         return f"projects/{self.method.parameters['project']}/{self.scope}/{self.collection}/{self.name}"
 
 
 def shown(resource: Resource) -> Resource:
-    """A resource as Google shows it: without what is empty, and without what is only ours."""
+    """A resource as Google shows it: without what is empty, and without what is only ours.
+
+    What somebody else wrote stays as it is: a label or an entry of the metadata may well be empty.
+    """
     copied = json.loads(json.dumps({key: value for key, value in resource.items() if not key.startswith("_")}))
     return _without_empty(copied)
 
 
 def _without_empty(value: Any) -> Any:
     if isinstance(value, dict):
-        inner = {key: _without_empty(each) for key, each in value.items()}
-        return {key: each for key, each in inner.items() if each not in ("", [], {}, None)}
+        inner = {key: each if key == "labels" else _without_empty(each) for key, each in value.items()}
+        return {key: each for key, each in inner.items() if key == "value" or each not in ("", [], {}, None)}
     return [_without_empty(each) for each in value] if isinstance(value, list) else value
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import re
 import threading
 import time
@@ -15,14 +16,25 @@ import traceback
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
-from tests.gce import discovery, kinds
+from tests.gce import discovery, filters, kinds
 from tests.gce.base import PROJECT, REGIONS, WEB, ZONES, Effect, Request, Resource, now, shown
+from tests.gce.catalogue import CATALOGUE
 from tests.gce.failures import CutError, FailureError, Fault, invalid, not_found
 from tests.gce.machines import Machines, PaperMachines
 
-_CLAUSE = re.compile(r'\s*(?:(AND|OR)\s+)?(\()?\s*([\w.-]+)\s*(!=|=|:)\s*("[^"]*"|[^\s()"]+)\s*(\))?\s*')
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_READABLE = {
+    *("networks", "firewalls", "addresses", "disks", "instances", "images", "snapshots", "operations"),
+    *("projects", "zones", "regions", "machineTypes", "diskTypes"),
+}
+# What else Google knows would change the answer, and isn't silently left out.
+_QUERY = {
+    *("requestId", "filter", "maxResults", "pageToken", "returnPartialSuccess", "includeAllScopes", "prettyPrint"),
+    *("deletionProtection", "networkInterface", "accessConfig", "queryPath"),
+}
 
 
 @dataclass
@@ -51,6 +63,7 @@ class Compute:
     machines: Machines = field(default_factory=PaperMachines)
     operation_seconds: float = 0.02
     page_size: int = 500
+    wait_seconds: float = 1
     resources: dict[str, Resource] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     bugs: list[str] = field(default_factory=list)
@@ -62,16 +75,23 @@ class Compute:
         self._done: dict[str, threading.Event] = {}
         self._by_request: dict[tuple[str, str], str] = {}
         self._threads: list[threading.Thread] = []
+        self._healed = threading.Event()
 
     def fail(self, method: str, fault: Fault, times: int = 1_000) -> None:
-        """The next `times` calls of a method, such as "compute.instances.insert", fail."""
+        """The next `times` calls of a method, such as "compute.instances.insert", fail.
+
+        :raises ValueError: where the API has no such method, whose failure would prove nothing.
+        """
+        if method not in discovery.method_ids():
+            raise ValueError(f"no method of the API: {method}")
         self._faults[method] = [fault] * times
 
     def heal(self) -> None:
-        """No more faults; operations without end are done."""
-        self._faults.clear()
-        for done in self._done.values():
-            done.set()
+        """No more faults; operations without end go on to theirs."""
+        with self.lock:
+            self._faults.clear()
+            self._healed.set()
+            self._healed = threading.Event()
 
     @property
     def changes(self) -> list[str]:
@@ -115,8 +135,8 @@ class Compute:
         fault = self._fault(method.id)
         if fault and fault.cut:
             raise CutError
-        if fault and not fault.in_operation and not fault.endless:
-            raise FailureError(fault.status, fault.reason, fault.message)
+        if fault and fault.status and not fault.in_operation:
+            raise _ordered(fault, method, body)
         try:
             discovery.check_query(method, query)
             discovery.check_body(method, body)
@@ -125,15 +145,18 @@ class Compute:
         request = Request(method, query, body or {})
         document = self._handle(request, fault)
         discovery.check_answer(method, document)
+        if fault and fault.lost:
+            raise CutError
         return document
 
     def _handle(self, request: Request, fault: Fault | None) -> Any:
         _require_place(request)
+        _require_known(request)
         verb = request.method.id.rpartition(".")[2]
         if request.method.parameters["project"] != PROJECT:
             return kinds.public_image(request)
         reading = {"get": self._get, "list": self._list, "aggregatedList": self._aggregated, "wait": self._wait}
-        if verb in reading:
+        if verb in reading and request.collection in _READABLE:
             return reading[verb](request)
         handler = getattr(kinds, f"{request.collection}_{_snake(verb)}", None)
         if handler is None:
@@ -144,22 +167,20 @@ class Compute:
 
     def _operate(self, request: Request, fault: Fault | None, handler: Callable[..., Effect]) -> Resource:
         request_id = request.query.get("requestId", str(uuid.uuid4()))
-        if not _is_request_id(request_id):
-            raise invalid(f"Invalid value for field 'requestId': '{request_id}'. Must be a valid UUID.")
         with self.lock:
             known = self._by_request.get((request.method.id, request_id))
             if known:
                 return shown(self.resources[known])
             if request.method.id.endswith(".insert"):
                 self._require_new(request.path)
-            effect = _nothing if fault else handler(self, request)
+            effect = _nothing if fault and fault.in_operation else handler(self, request)
             path = f"projects/{PROJECT}/{request.scope}/operations/operation-{next(self._ids)}"
             self.resources[path] = self._operation(request, path, request_id)
             self._by_request[request.method.id, request_id] = path
             self._done[path] = threading.Event()
             document = shown(self.resources[path])
-        thread = threading.Thread(target=self._run, args=(path, effect, fault))
-        self._threads.append(thread)
+            thread = threading.Thread(target=self._run, args=(path, effect, fault, self._healed))
+            self._threads.append(thread)
         thread.start()
         return document
 
@@ -172,17 +193,21 @@ class Compute:
             "operationType": request.method.id.rpartition(".")[2],
             "clientOperationId": request_id,
             "targetLink": WEB + request.path,
+            **({"targetId": self.resources[request.path]["id"]} if request.path in self.resources else {}),
+            "user": "deployer@demo-project.iam.gserviceaccount.com",
             "status": "PENDING",
+            "progress": 0,
             "insertTime": now(),
             "selfLink": WEB + path,
             **({scope.removesuffix("s"): f"{WEB}projects/{PROJECT}/{request.scope}"} if place else {}),
         }
 
-    def _run(self, path: str, effect: Effect, fault: Fault | None) -> None:
+    def _run(self, path: str, effect: Effect, fault: Fault | None, healed: threading.Event) -> None:
         operation = self.resources[path]
-        operation["status"] = "RUNNING"
+        with self.lock:
+            operation.update(status="RUNNING", startTime=now())
         if fault and fault.endless:
-            self._done[path].wait()
+            healed.wait()
         time.sleep(self.operation_seconds)
         try:
             if fault and fault.in_operation:
@@ -193,60 +218,68 @@ class Compute:
         except Exception:
             self.bugs.append(traceback.format_exc())
             self._end_badly(operation, FailureError(500, "INTERNAL_ERROR", "a bug of the stand-in"))
-        operation["endTime"] = now()
-        operation["status"] = "DONE"
+        with self.lock:
+            operation.update(endTime=now(), progress=100, status="DONE")
         self._done[path].set()
 
     def _end_badly(self, operation: Resource, failure: FailureError) -> None:
-        operation["error"] = {"errors": [{"code": failure.reason, "message": str(failure)}]}
-        operation["httpErrorStatusCode"] = failure.status
-        operation["httpErrorMessage"] = "FORBIDDEN" if failure.status == 403 else "SERVICE UNAVAILABLE"
+        with self.lock:
+            operation["error"] = {"errors": [{"code": failure.reason, "message": str(failure)}]}
+            operation["httpErrorStatusCode"] = failure.status
+            operation["httpErrorMessage"] = HTTPStatus(failure.status).phrase.upper()
 
     def _get(self, request: Request) -> Resource:
-        return shown(self.find(request.path))
+        with self.lock:
+            return shown(self.find(request.path))
 
     def _wait(self, request: Request) -> Resource:
         self.find(request.path)
         # Google waits for two minutes. Tests of what is never done have less patience.
-        self._done[request.path].wait(1)
+        self._done[request.path].wait(self.wait_seconds)
         return self._get(request)
 
     def _list(self, request: Request) -> Resource:
-        page, token = self._page(request, f"projects/{PROJECT}/{request.scope}/")
+        is_of_places = request.collection in ("zones", "regions")
+        page, more = self._page(request, f"projects/{PROJECT}/{'' if is_of_places else request.scope + '/'}")
         kind = request.collection.removesuffix("s") if request.collection != "addresses" else "address"
-        return {"kind": f"compute#{kind}List", "items": page, **token}
+        return {"kind": f"compute#{kind}List", **({"items": page} if page else {}), **more}
 
     def _aggregated(self, request: Request) -> Resource:
-        page, token = self._page(request, f"projects/{PROJECT}/")
+        page, more = self._page(request, f"projects/{PROJECT}/")
         scopes: dict[str, Any] = {f"zones/{zone}": {} for zone in ZONES} | {
             f"regions/{region}": {} for region in REGIONS
         }
         for resource in page:
             scope = "/".join(resource["selfLink"].split("/")[7:-2])
             scopes.setdefault(scope, {}).setdefault(request.collection, []).append(resource)
+        kind = request.collection.removesuffix("s") if request.collection != "addresses" else "address"
         nothing = {"code": "NO_RESULTS_ON_PAGE", "message": "There are no results for this scope on this page."}
         items = {scope: found or {"warning": nothing} for scope, found in scopes.items()}
-        return {"items": items, **token}
+        return {"kind": f"compute#{kind}AggregatedList", "items": items, **more}
 
     def _page(self, request: Request, prefix: str) -> tuple[list[Resource], Resource]:
-        matches = parse_filter(request.query.get("filter", ""))
+        matches = filters.parse(
+            request.query.get("filter", ""),
+            lambda keys: discovery.has_field(request.method, request.collection, keys),
+        )
         with self.lock:
             found = [
                 shown(resource)
-                for path, resource in sorted(self.resources.items())
+                for path, resource in sorted({**CATALOGUE, **self.resources}.items())
                 if path.startswith(prefix) and path.split("/")[-2] == request.collection and matches(shown(resource))
             ]
-        start = int(base64.b64decode(request.query.get("pageToken", "MA==")))
-        size = min(self.page_size, int(request.query.get("maxResults", 500)))
-        following = base64.b64encode(str(start + size).encode()).decode()
-        return found[start : start + size], {"nextPageToken": following} if start + size < len(found) else {}
+        start, size = _start(request), min(self.page_size, _size(request))
+        about = {"id": request.method.path, "selfLink": WEB + request.method.path}
+        if start + size < len(found):
+            about["nextPageToken"] = _page_token(request, start + size)
+        return found[start : start + size], about
 
     def find(self, path: str) -> Resource:
         """The resource at a path, or 404."""
         with self.lock:
-            if path not in self.resources:
+            if path not in self.resources and path not in CATALOGUE:
                 raise not_found(path)
-            return self.resources[path]
+            return self.resources.get(path) or CATALOGUE[path]
 
     def add(self, path: str, resource: Resource) -> Resource:
         """Takes a new resource in, such as one that was made by hand, with what Google fills in."""
@@ -289,30 +322,6 @@ class Compute:
             return faults.pop() if faults else None
 
 
-def parse_filter(text: str) -> Callable[[Resource], bool]:
-    """A filter expression (AIP-160: =, !=, :, joined by AND, OR or brackets) as a test; 400 for what isn't one."""
-    alternatives: list[list[tuple[list[str], str, str]]] = [[]]
-    position = 0
-    while position < len(text):
-        matched = _CLAUSE.match(text, position)
-        if not matched or bool(matched[2]) != bool(matched[6]):
-            raise invalid(f"Invalid value for field 'filter': '{text}'. Invalid list filter expression.")
-        if matched[1] == "OR":
-            alternatives.append([])
-        alternatives[-1].append((matched[3].split("."), matched[4], matched[5].strip('"')))
-        position = matched.end()
-    return lambda resource: any(all(_fulfils(resource, *clause) for clause in clauses) for clauses in alternatives)
-
-
-def _fulfils(resource: Resource, keys: list[str], operator: str, wanted: str) -> bool:
-    found: Any = resource
-    for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    if operator == ":":
-        return found is not None and (wanted == "*" or wanted in str(found))
-    return (str(found) == wanted) == (operator == "=")
-
-
 def _snake(camel: str) -> str:
     return re.sub("([A-Z])", r"_\1", camel).lower()
 
@@ -322,10 +331,53 @@ def _nothing() -> None:
 
 
 def _is_request_id(text: str) -> bool:
+    return bool(_UUID.fullmatch(text)) and uuid.UUID(text).int != 0
+
+
+def _ordered(fault: Fault, method: discovery.Method, body: Any) -> FailureError:
+    request = Request(method, {}, body if isinstance(body, dict) else {})
+    action = method.id.replace(".insert", ".create")
+    path = request.path if "name" in request.body or not method.id.endswith(".insert") else f"projects/{PROJECT}"
+    return FailureError(fault.status, fault.reason, fault.message.replace("{action}", action).replace("{path}", path))
+
+
+def _size(request: Request) -> int:
+    size = int(request.query.get("maxResults", 500))
+    if size > 500:
+        raise invalid(f"Invalid value for field 'maxResults': '{size}'. Acceptable values are 0 to 500, inclusive.")
+    if size == 0:
+        raise NotImplementedError("maxResults=0")
+    return size
+
+
+def _page_token(request: Request, start: int) -> str:
+    # A token is only good for the list that it came with.
+    content = [start, request.method.path, request.query.get("filter", "")]
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
+
+
+def _start(request: Request) -> int:
+    token = request.query.get("pageToken")
+    if token is None:
+        return 0
     try:
-        return uuid.UUID(text).int != 0
-    except ValueError:
-        return False
+        start = int(json.loads(base64.urlsafe_b64decode(token))[0])
+    except (ValueError, LookupError, TypeError):
+        start = -1
+    if start < 0 or _page_token(request, start) != token:
+        raise invalid(f"Invalid value for field 'pageToken': '{token}'.")
+    return start
+
+
+def _require_known(request: Request) -> None:
+    request_id = request.query.get("requestId")
+    if request_id is not None and not _is_request_id(request_id):
+        raise invalid(f"Invalid value for field 'requestId': '{request_id}'. Must be a valid UUID.")
+    accepted = kinds.ACCEPTED.get(request.method.id, request.body.keys())
+    unknown = sorted(request.query.items() - {("alt", "json")}, key=str)
+    unknown = [name for name, _ in unknown if name not in _QUERY] + sorted(request.body.keys() - accepted)
+    if unknown:
+        raise NotImplementedError(f"{request.method.id} with {unknown}")
 
 
 def _require_place(request: Request) -> None:

@@ -31,6 +31,11 @@ class Method:
     description: dict[str, Any]
     parameters: dict[str, str]
 
+    @property
+    def path(self) -> str:
+        """Such as "projects/demo-project/aggregated/disks"."""
+        return self.description["path"].format(**self.parameters)
+
 
 @cache
 def document() -> dict[str, Any]:
@@ -41,10 +46,33 @@ def document() -> dict[str, Any]:
 
 def find(verb: str, path: str) -> Method | None:
     """The method for a verb and a path such as "projects/p/global/networks"; None where the API has none."""
-    for pattern, description in _routes()[verb]:
+    for pattern, description in _routes().get(verb, []):
         if matched := pattern.fullmatch(path):
             return Method(description["id"], description, matched.groupdict())
     return None
+
+
+@cache
+def method_ids() -> set[str]:
+    """Such as "compute.instances.insert"."""
+    return {method["id"] for resource in document()["resources"].values() for method in resource["methods"].values()}
+
+
+def has_field(method: Method, collection: str, keys: tuple[str, ...]) -> bool:
+    """Whether what a list method lists has a field, such as ("labels", "role")."""
+    schemas = document()["schemas"]
+    items = schemas[method.description["response"]["$ref"]]["properties"]["items"]
+    if "additionalProperties" in items:
+        items = schemas[items["additionalProperties"]["$ref"]]["properties"][collection]
+    schema = items["items"]
+    for key in keys:
+        schema = schemas[schema["$ref"]] if "$ref" in schema else schema
+        schema = schema.get("items", schema)
+        schema = schemas[schema["$ref"]] if "$ref" in schema else schema
+        schema = schema.get("properties", {}).get(key) or schema.get("additionalProperties")
+        if schema is None:
+            return False
+    return True
 
 
 def check_query(method: Method, query: dict[str, str]) -> None:
@@ -69,6 +97,9 @@ def check_body(method: Method, body: Any) -> None:
         return
     if not isinstance(body, dict):
         raise InvalidRequestError(f"{method.id} needs a body")
+    if method.description["httpMethod"] == "PATCH":
+        # A merge patch takes a field away with null (RFC 7396).
+        body = {key: value for key, value in body.items() if value is not None}
     name = method.description["request"]["$ref"]
     _validate(body, {**_definitions(requests_of=method.id), "$ref": f"#/$defs/{name}"})
 
@@ -79,8 +110,15 @@ def check_answer(method: Method, answer: Any) -> None:
     _validate(answer, {**_definitions(requests_of=None), "$ref": f"#/$defs/{name}"})
 
 
+def _validator(schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
+    formats = jsonschema.FormatChecker(())
+    formats.checks("int64", (TypeError, ValueError))(lambda value: -(2**63) <= int(value) < 2**63)
+    formats.checks("uint64", (TypeError, ValueError))(lambda value: 0 <= int(value) < 2**64)
+    return jsonschema.Draft202012Validator(schema, format_checker=formats)
+
+
 def _validate(value: Any, schema: dict[str, Any]) -> None:
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(value))
+    error = jsonschema.exceptions.best_match(_validator(schema).iter_errors(value))
     if error:
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
         raise InvalidRequestError(f"Invalid value for field 'resource{place}': {error.message}")
@@ -111,7 +149,7 @@ def _parameters(method: Method, location: str) -> dict[str, Any]:
 
 def _check_parameter(name: str, spec: dict[str, Any], value: str) -> None:
     accepted = {
-        "integer": re.compile(r"-?\d+"),
+        "integer": re.compile(r"\d+" if spec.get("minimum") == "0" else r"-?\d+"),
         "boolean": re.compile("true|false"),
         "string": re.compile(spec.get("pattern", ".*"), re.DOTALL),
     }[spec["type"]]
@@ -164,7 +202,12 @@ class _Converter:
     def _string(self, old: dict[str, Any]) -> dict[str, Any]:
         if old.get("format") in ("int64", "uint64"):
             # A number, too, in requests; always a text in answers.
-            return {"type": ["string", "integer"] if self.requests_of else "string", "pattern": r"^-?\d+$"}
+            sign = "" if old["format"] == "uint64" else "-?"
+            return {
+                "type": ["string", "integer"] if self.requests_of else "string",
+                "pattern": rf"^{sign}\d{{1,20}}$",
+                "format": old["format"],
+            }
         return {"type": "string"}
 
     def _integer(self, old: dict[str, Any]) -> dict[str, Any]:

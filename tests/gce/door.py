@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,17 @@ from tests.gce.failures import CutError, FailureError
 API_HOSTS = ("compute.googleapis.com", "www.googleapis.com")
 TOKEN_HOST = "oauth2.googleapis.com"
 TOKEN_URL = f"https://{TOKEN_HOST}/token"
+SCOPES = {f"https://www.googleapis.com/auth/{name}" for name in ("compute", "cloud-platform")}
 ACCOUNT = "deployer@demo-project.iam.gserviceaccount.com"
+
+
+class GrantError(Exception):
+    """No token for this."""
+
+    @property
+    def body(self) -> dict[str, str]:
+        """The answer, in the form of OAuth (RFC 6749), which isn't that of the API."""
+        return {"error": "invalid_grant", "error_description": str(self)}
 
 
 class Door:
@@ -38,20 +50,21 @@ class Door:
         self.folder = folder
         self.expired = False
         self.tokens = {f"ya29.{secrets.token_hex(16)}"}
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.key = _account_key()
         authority = trustme.CA()
         authority.cert_pem.write_to_path(folder / "authority.pem")
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(*API_HOSTS, TOKEN_HOST).configure_cert(self.tls)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.door = self
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
     def close(self) -> None:
         """Ends it, and waits for what is going on."""
         self.compute.close()
         self._server.shutdown()
+        self._server.hang_up()
         self._server.server_close()
         self._thread.join()
 
@@ -89,7 +102,10 @@ class Door:
         return path
 
     def hand_out_token(self, form: dict[str, list[str]]) -> dict[str, Any]:
-        """A token for a signed assertion (RFC 7523); 400 for one that isn't right."""
+        """A token for a signed assertion (RFC 7523).
+
+        :raises GrantError: for one that isn't right.
+        """
         public = self.key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
@@ -97,10 +113,10 @@ class Door:
             if form["grant_type"] != ["urn:ietf:params:oauth:grant-type:jwt-bearer"]:
                 raise ValueError("unsupported grant type")
             claims = jwt.decode(form["assertion"][0], {"1": public.decode()}, audience=TOKEN_URL)
-            if claims["iss"] != ACCOUNT or "/auth/compute" not in claims["scope"]:
+            if claims["iss"] != ACCOUNT or not SCOPES & set(claims["scope"].split()):
                 raise ValueError("wrong issuer or scope")
         except (KeyError, ValueError) as error:
-            raise FailureError(400, "invalid_grant", str(error)) from None
+            raise GrantError(str(error)) from None
         token = f"ya29.{secrets.token_hex(16)}"
         self.tokens.add(token)
         return {"access_token": token, "expires_in": 3600, "token_type": "Bearer"}
@@ -110,6 +126,11 @@ class Door:
         kind, _, token = header.partition(" ")
         if kind != "Bearer" or token not in self.tokens or self.expired:
             raise FailureError(401, "authError", "Request had invalid authentication credentials.")
+
+
+@cache
+def _account_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @contextmanager
@@ -123,9 +144,38 @@ def opened(compute: Compute, folder: Path) -> Iterator[Door]:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+    daemon_threads = False
     door: Door
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._lock = threading.Lock()
+        self._connections: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remembers the connection, for hang_up."""
+        with self._lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forgets it."""
+        with self._lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def replace(self, old: socket.socket, new: socket.socket) -> None:
+        """A connection goes on as another one: TLS takes the socket over."""
+        with self._lock:
+            self._connections.discard(old)
+            self._connections.add(new)
+
+    def hang_up(self) -> None:
+        """Ends what clients keep open, so that the threads that listen to them end."""
+        with self._lock:
+            for connection in self._connections:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up in the middle is its own business."""
@@ -133,6 +183,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
     host = ""
 
@@ -148,9 +199,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.host = host
         try:
-            self.connection = self.server.door.tls.wrap_socket(self.connection, server_side=True)
+            secure = self.server.door.tls.wrap_socket(self.connection, server_side=True, do_handshake_on_connect=False)
         except OSError:
             self.close_connection = True
+            return
+        self.server.replace(self.connection, secure)
+        self.connection = secure
+        try:
+            self._serve()
+        finally:
+            self.server.shutdown_request(secure)
+        self.close_connection = True
+
+    def _serve(self) -> None:
+        try:
+            self.connection.do_handshake()
+        except OSError:
             return
         self.rfile = self.connection.makefile("rb")
         self.wfile = self.connection.makefile("wb")
@@ -159,12 +223,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.handle_one_request()
         self.rfile.close()
         self.wfile.close()
-        self.connection.close()
 
     def _answer(self) -> None:
-        data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         try:
-            status, document = self._document(data)
+            if "Transfer-Encoding" in self.headers:
+                self.close_connection = True
+                raise FailureError(411, "required", "A Content-Length is required.")
+            status, document = self._document(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        except GrantError as refusal:
+            status, document = 400, refusal.body
         except FailureError as failure:
             status, document = failure.status, failure.body
         except CutError:
@@ -189,7 +256,10 @@ class _Handler(BaseHTTPRequestHandler):
             body = json.loads(data) if data else None
         except ValueError:
             raise FailureError(400, "parseError", "Invalid JSON payload received.") from None
-        return door.compute.answer(self.command, path, dict(parse_qsl(url.query, keep_blank_values=True)), body)
+        given = parse_qsl(url.query, keep_blank_values=True)
+        if len(dict(given)) < len(given):
+            raise FailureError(400, "invalid", "Invalid JSON payload received. A parameter is repeated.")
+        return door.compute.answer(self.command, path, dict(given), body)
 
     def do_GET(self) -> None:
         self._answer()

@@ -28,21 +28,27 @@ class CutError(Exception):
 
 @dataclass(frozen=True)
 class Fault:
-    """A failure to order: an HTTP error, a cut connection, or an operation that fails or never ends."""
+    """A failure to order: an HTTP error, a cut connection, or an operation that fails or never ends.
+
+    `cut` ends the connection before anything is done, `lost` after it: only the answer doesn't arrive. In `message`,
+    {action} and {path} are what was asked for.
+    """
 
     status: int = 0
     reason: str = ""
     message: str = ""
     in_operation: bool = False
     cut: bool = False
+    lost: bool = False
     endless: bool = False
 
 
-PERMISSION = Fault(403, "forbidden", "Required 'compute.something.create' permission for 'projects/demo-project'")
+PERMISSION = Fault(403, "forbidden", "Required '{action}' permission for '{path}'")
 API_DISABLED = Fault(403, "accessNotConfigured", "Compute Engine API has not been used in project demo-project before")
 RATE_LIMIT = Fault(429, "rateLimitExceeded", "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute'")
 UNAVAILABLE = Fault(503, "backendError", "The service is currently unavailable.")
 CUT = Fault(cut=True)
+ANSWER_LOST = Fault(lost=True)
 QUOTA = Fault(403, "QUOTA_EXCEEDED", "Quota 'CPUS' exceeded.  Limit: 8.0 in region us-central1.", in_operation=True)
 STOCKOUT = Fault(
     503,

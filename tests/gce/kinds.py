@@ -11,14 +11,13 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from tests.gce.base import PROJECT, REGIONS, WEB, Effect, Request, Resource, fingerprint
+from tests.gce.base import PROJECT, REGIONS, WEB, Effect, Request, Resource, fingerprint, shown
+from tests.gce.catalogue import DISK_TYPES, MACHINE_TYPES
 from tests.gce.failures import FailureError, in_use, invalid, not_found
 
 if TYPE_CHECKING:
     from tests.gce.compute import Compute
 
-MACHINE_TYPES = {"e2-micro", "e2-small", "e2-medium", "e2-standard-2", "g1-small", "n2-standard-2"}
-DISK_TYPES = {"pd-standard", "pd-balanced", "pd-ssd"}
 FAMILIES = {
     "debian-12": "debian-cloud",
     "debian-13": "debian-cloud",
@@ -29,6 +28,9 @@ IMAGE_GB = 10
 
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+_TAG = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+_PROTOCOLS = {"tcp", "udp", "icmp", "esp", "ah", "sctp", "ipip", "all"}
+_WITH_PORTS = {"tcp", "udp", "sctp", "6", "17", "132"}
 
 
 def networks_insert(compute: Compute, request: Request) -> Effect:
@@ -96,6 +98,29 @@ _RULE_FIELDS = {
 }
 
 
+# What the bodies of these methods may have here. The rest of what Google knows is not silently taken.
+ACCEPTED = {
+    "compute.networks.insert": {"name", "description", "autoCreateSubnetworks", "routingConfig", "mtu"},
+    **{f"compute.firewalls.{verb}": _RULE_FIELDS for verb in ("insert", "update", "patch")},
+    "compute.addresses.insert": {"name", "description", "addressType", "networkTier", "labels"},
+    "compute.globalAddresses.insert": {"name", "description", "addressType", "networkTier", "labels"},
+    "compute.disks.insert": {"name", "description", "type", "sizeGb", "labels", "sourceImage"},
+    "compute.instances.insert": {
+        *("name", "description", "machineType", "disks", "networkInterfaces", "metadata", "tags", "labels"),
+        *("scheduling", "shieldedInstanceConfig", "serviceAccounts", "deletionProtection", "canIpForward"),
+    },
+    "compute.instances.addAccessConfig": {"name", "type", "natIP", "networkTier"},
+}
+_DISK_FIELDS = {"boot", "autoDelete", "source", "initializeParams", "deviceName", "mode", "type", "interface"}
+_INTERFACE_FIELDS = {"network", "accessConfigs", "stackType"}
+
+
+def _require_fields(given: Resource, accepted: set[str]) -> None:
+    unknown = sorted(given.keys() - accepted)
+    if unknown:
+        raise NotImplementedError(f"an instance with {unknown}")
+
+
 def _change_rule(compute: Compute, request: Request, body: Resource) -> Effect:
     live = compute.find(request.path)
     if body.get("name", request.name) != request.name:
@@ -126,8 +151,13 @@ def _rule(compute: Compute, body: Resource) -> Resource:
     for entry in rule.get("allowed", []) + rule.get("denied", []):
         _check_ports(entry)
     for name in ("sourceRanges", "destinationRanges"):
-        for text in rule.get(name, []):
-            _check_range(name, text)
+        versions = {_check_range(name, text) for text in rule.get(name, [])}
+        if len(versions) > 1:
+            raise invalid(f"Invalid value for field 'resource.{name}': IPv4 and IPv6 ranges cannot be mixed.")
+    for tag in rule.get("sourceTags", []) + rule.get("targetTags", []):
+        if not _TAG.fullmatch(tag):
+            raise invalid(f"Invalid value for field 'resource.targetTags[0]': '{tag}'. Must be a match of a tag.")
+    _check_ends(rule)
     if rule["direction"] == "INGRESS" and not (rule.get("sourceRanges") or rule.get("sourceTags")):
         rule["sourceRanges"] = ["0.0.0.0/0"]
     if not 0 <= rule["priority"] <= 65535:
@@ -135,9 +165,27 @@ def _rule(compute: Compute, body: Resource) -> Resource:
     return rule
 
 
+def _check_ends(rule: Resource) -> None:
+    other_way = {"INGRESS": ("destinationRanges",), "EGRESS": ("sourceRanges", "sourceTags", "sourceServiceAccounts")}
+    for name in other_way[rule["direction"]]:
+        # Google takes the destinations of an ingress rule, too; nothing here would carry them out.
+        if rule.get(name) and name == "destinationRanges":
+            raise NotImplementedError("an ingress rule with destinations")
+        if rule.get(name):
+            raise invalid(f"Invalid value for field 'resource.{name}': not for rules of direction EGRESS.")
+    has_accounts = rule.get("sourceServiceAccounts") or rule.get("targetServiceAccounts")
+    if has_accounts and (rule.get("sourceTags") or rule.get("targetTags")):
+        raise invalid("Invalid value for field 'resource': tags and service accounts cannot be mixed in a rule.")
+
+
 def _check_ports(entry: Resource) -> None:
     if "IPProtocol" not in entry:
         raise invalid("Invalid value for field 'resource.allowed[0].IPProtocol': ''. Required field was not specified.")
+    protocol = entry["IPProtocol"].lower()
+    if protocol not in _PROTOCOLS and not (protocol.isdigit() and int(protocol) <= 255):
+        raise invalid(f"Invalid value for field 'resource.allowed[0].IPProtocol': '{protocol}'.")
+    if entry.get("ports") and protocol not in _WITH_PORTS:
+        raise invalid(f"Invalid value for field 'resource.allowed[0].ports': {protocol} has no ports.")
     for port in entry.get("ports", []):
         first, _, last = port.partition("-")
         if not (first.isdigit() and (last or first).isdigit() and int(first) <= int(last or first) <= 65535):
@@ -146,9 +194,9 @@ def _check_ports(entry: Resource) -> None:
             )
 
 
-def _check_range(name: str, text: str) -> None:
+def _check_range(name: str, text: str) -> int:
     try:
-        ipaddress.ip_network(text)
+        return ipaddress.ip_network(text).version
     except ValueError as error:
         raise invalid(
             f"Invalid value for field 'resource.{name}[0]': '{text}'. Must be a valid CIDR: {error}"
@@ -157,19 +205,16 @@ def _check_range(name: str, text: str) -> None:
 
 def addresses_insert(compute: Compute, request: Request) -> Effect:
     """Reserves one of TEST-NET-3."""
-    if (
-        request.scope == "global"
-        or request.body.get("addressType", "EXTERNAL") != "EXTERNAL"
-        or "address" in request.body
-    ):
-        raise NotImplementedError("other than regional, external addresses of Google's choice")
+    if request.body.get("addressType", "EXTERNAL") != "EXTERNAL":
+        raise NotImplementedError("internal addresses")
     defaults = {"addressType": "EXTERNAL", "networkTier": "PREMIUM"}
     if "labels" in request.body:
         raise invalid("Invalid value for field 'resource.labels': labels of an address can only be set by setLabels.")
     address = compute.add(request.path, {**defaults, **request.body, **_labelled({}), "status": "RESERVING"})
 
     def effect() -> None:
-        address.update(address=_free_address(compute), status="RESERVED")
+        with compute.lock:
+            address.update(address=_free_address(compute), status="RESERVED")
 
     return effect
 
@@ -198,9 +243,9 @@ def _disk(compute: Compute, request: Request, body: Resource) -> Resource:
         raise not_found(f"projects/{PROJECT}/{request.scope}/diskTypes/{kind}")
     if "sourceImage" not in body:
         raise NotImplementedError("disks without an image")
-    image = _image(_path(body["sourceImage"]))
-    size = int(body.get("sizeGb", IMAGE_GB))
-    if size < IMAGE_GB:
+    image = _source_image(compute, _whole(body["sourceImage"]))
+    size = int(body.get("sizeGb", image["diskSizeGb"]))
+    if size < int(image["diskSizeGb"]):
         raise invalid(
             f"Invalid value for field 'resource.sizeGb': '{size}'. Disk size must be at least that of the image"
         )
@@ -213,7 +258,7 @@ def _disk(compute: Compute, request: Request, body: Resource) -> Resource:
         "sizeGb": str(size),
         "physicalBlockSizeBytes": "4096",
         "status": "CREATING",
-        "_family": image["family"],
+        "_family": image.get("family", ""),
     }
 
 
@@ -245,12 +290,39 @@ def images_delete(compute: Compute, request: Request) -> Effect:
 snapshots_delete = images_delete
 
 
+def images_get_from_family(compute: Compute, request: Request) -> Resource:
+    """The newest of the project's own images in a family."""
+    return shown(_newest_of_family(compute, request.name))
+
+
+def _newest_of_family(compute: Compute, family: str) -> Resource:
+    found = [image for image in compute.all("images") if image.get("family") == family]
+    if not found:
+        raise not_found(f"projects/{PROJECT}/global/images/family/{family}")
+    return max(found, key=lambda image: int(image["id"]))
+
+
+def _source_image(compute: Compute, path: str) -> Resource:
+    own = f"projects/{PROJECT}/global/images/"
+    if not path.startswith(own):
+        return _image(path)
+    name = path.removeprefix(own)
+    if name.startswith("family/"):
+        return _newest_of_family(compute, name.removeprefix("family/"))
+    return compute.find(path)
+
+
 def instances_insert(compute: Compute, request: Request) -> Effect:
     """Boots a machine from a disk that is there."""
     body = request.body
     machine_type = _machine_type(request, body.get("machineType", ""))
-    disk = _boot_disk(compute, request, body)
     interface = _interface(compute, request, body)
+    tags = _fingerprinted(body.get("tags", {}))
+    metadata = _fingerprinted(body.get("metadata", {}))
+    scheduling = _scheduling(body.get("scheduling", {}))
+    labelled = _labelled(body.get("labels", {}))
+    # The last of what can be refused: a disk that is made here is there.
+    disk = _boot_disk(compute, request, body)
     instance = compute.add(
         request.path,
         {
@@ -258,11 +330,11 @@ def instances_insert(compute: Compute, request: Request) -> Effect:
             "deletionProtection": False,
             "startRestricted": False,
             **body,
-            **_labelled(body.get("labels", {})),
+            **labelled,
             "machineType": machine_type,
-            "tags": _fingerprinted(body.get("tags", {})),
-            "metadata": {"kind": "compute#metadata", **_fingerprinted(body.get("metadata", {}))},
-            "scheduling": _scheduling(body.get("scheduling", {})),
+            "tags": tags,
+            "metadata": {"kind": "compute#metadata", **metadata},
+            "scheduling": scheduling,
             "shieldedInstanceConfig": _shielded(body.get("shieldedInstanceConfig", {})),
             "disks": [_attached(body["disks"][0], disk)],
             "networkInterfaces": [interface],
@@ -290,6 +362,7 @@ def instances_delete(compute: Compute, request: Request) -> Effect:
         raise invalid(
             f"Invalid resource usage: 'Resource cannot be deleted if it's protected against deletion: {request.path}'."
         )
+    _require_not(instance, "STOPPING", "PROVISIONING", "STAGING")
     instance["status"] = "STOPPING"
 
     def effect() -> None:
@@ -325,13 +398,15 @@ def instances_set_metadata(compute: Compute, request: Request) -> Effect:
 def _with_fingerprint(compute: Compute, request: Request, name: str, then: Effect) -> Effect:
     instance = compute.find(request.path)
     if request.body.get("fingerprint") != instance[name]["fingerprint"]:
-        raise FailureError(412, "conditionNotMet", f"Supplied fingerprint does not match current {name} fingerprint.")
-    keys = [item["key"] if isinstance(item, dict) else item for item in request.body.get("items", [])]
-    if len(set(keys)) < len(keys):
-        raise invalid(f"Invalid value for field '{name}.items': duplicates")
+        raise _stale(name)
+    new = _fingerprinted(request.body)
+    old = instance[name]["fingerprint"]
 
     def effect() -> None:
-        instance[name] = {**instance[name], **_fingerprinted({"items": request.body.get("items", [])})}
+        with compute.lock:
+            if instance[name]["fingerprint"] != old:
+                raise _stale(name)
+            instance[name] = {**instance[name], **new}
         then()
 
     return effect
@@ -348,6 +423,10 @@ def instances_set_labels(compute: Compute, request: Request) -> Effect:
 
 
 disks_set_labels = addresses_set_labels = images_set_labels = snapshots_set_labels = instances_set_labels
+
+
+def _stale(name: str) -> FailureError:
+    return FailureError(412, "conditionNotMet", f"Supplied fingerprint does not match current {name} fingerprint.")
 
 
 def instances_set_machine_type(compute: Compute, request: Request) -> Effect:
@@ -368,6 +447,16 @@ def instances_update_shielded_instance_config(compute: Compute, request: Request
     """Only of a stopped one."""
     instance = _stopped(compute, request)
     return lambda: instance["shieldedInstanceConfig"].update(request.body)
+
+
+def instances_set_scheduling(compute: Compute, request: Request) -> Effect:
+    """Only of a stopped one; what isn't sent is what it is by default, but a spot instance stays one."""
+    instance = _stopped(compute, request)
+    new = _scheduling(request.body)
+    for name in ("provisioningModel", "preemptible"):
+        if new[name] != instance["scheduling"][name]:
+            raise invalid(f"Invalid value for field 'scheduling.{name}': Scheduling {name} cannot be changed.")
+    return lambda: instance.update(scheduling=new)
 
 
 def instances_set_deletion_protection(compute: Compute, request: Request) -> Effect:
@@ -406,7 +495,9 @@ def instances_add_access_config(compute: Compute, request: Request) -> Effect:
     def effect() -> None:
         with compute.lock:
             instance["networkInterfaces"][0]["accessConfigs"] = [config]
-            _take_address(compute, instance)
+            # Without its machine running, an instance has only addresses that are reserved.
+            if instance["status"] == "RUNNING" or "natIP" in config:
+                _take_address(compute, instance)
         compute.apply_network()
 
     return effect
@@ -427,8 +518,11 @@ def instances_start(compute: Compute, request: Request) -> Effect:
 
 
 def instances_stop(compute: Compute, request: Request) -> Effect:
-    """An ephemeral address goes with it."""
+    """An ephemeral address goes with it. What is stopped stays so."""
     instance = compute.find(request.path)
+    if instance["status"] == "TERMINATED":
+        return _nothing
+    _require_not(instance, "STOPPING", "PROVISIONING", "STAGING")
     instance["status"] = "STOPPING"
 
     def effect() -> None:
@@ -473,11 +567,10 @@ def instances_get_guest_attributes(compute: Compute, request: Request) -> Resour
 def public_image(request: Request) -> Resource:
     """Images of Google's own projects; everything else in another project is none of ours."""
     project = request.method.parameters["project"]
-    if project not in FAMILIES.values() or request.method.id not in (
-        "compute.images.get",
-        "compute.images.getFromFamily",
-    ):
+    if project not in FAMILIES.values():
         raise not_found(f"projects/{project}")
+    if request.method.id not in ("compute.images.get", "compute.images.getFromFamily"):
+        raise NotImplementedError(f"{request.method.id} in {project}")
     family = "family/" if request.method.id.endswith("Family") else ""
     return _image(f"projects/{project}/global/images/{family}{request.name}")
 
@@ -502,17 +595,26 @@ def _boot_disk(compute: Compute, request: Request, body: Resource) -> Resource:
     disks = body.get("disks", [])
     if len(disks) != 1 or not disks[0].get("boot"):
         raise invalid("Invalid value for field 'resource.disks': exactly one boot disk is what this stand-in knows")
+    _require_fields(disks[0], _DISK_FIELDS)
     if "initializeParams" in disks[0]:
-        params = {**disks[0]["initializeParams"], "sizeGb": disks[0]["initializeParams"].pop("diskSizeGb", IMAGE_GB)}
-        return compute.add(
-            request.path.replace("/instances/", "/disks/"), {**_disk(compute, request, params), "status": "READY"}
-        )
+        if "source" in disks[0]:
+            raise invalid("Invalid value for field 'resource.disks[0]': either source or initializeParams")
+        return _disk_of_instance(compute, request, disks[0]["initializeParams"])
     disk = _find(compute, disks[0].get("source", ""))
     if disk.get("users"):
         raise in_use(_path(disk["selfLink"]), _path(disk["users"][0]))
     if disk["status"] != "READY":
         raise invalid(f"The resource '{_path(disk['selfLink'])}' is not ready", "resourceNotReady")
     return disk
+
+
+def _disk_of_instance(compute: Compute, request: Request, params: Resource) -> Resource:
+    names = {"diskSizeGb": "sizeGb", "diskType": "type", "sourceImage": "sourceImage", "labels": "labels"}
+    _require_fields(params, {*names, "diskName", "description"})
+    body = {names.get(name, name): value for name, value in params.items() if name != "diskName"}
+    path = request.path.replace("/instances/", "/disks/").rpartition("/")[0]
+    disk = {**_disk(compute, request, body), "status": "READY"}
+    return compute.add(f"{path}/{params.get('diskName', request.name)}", disk)
 
 
 def _attached(given: Resource, disk: Resource) -> Resource:
@@ -526,6 +628,9 @@ def _interface(compute: Compute, request: Request, body: Resource) -> Resource:
     interfaces = body.get("networkInterfaces", [])
     if len(interfaces) != 1:
         raise invalid("Invalid value for field 'resource.networkInterfaces': exactly one is what this stand-in knows")
+    _require_fields(interfaces[0], _INTERFACE_FIELDS)
+    if interfaces[0].get("stackType", "IPV4_ONLY") != "IPV4_ONLY":
+        raise NotImplementedError("IPv6")
     network = _find(compute, interfaces[0].get("network", "global/networks/default"))
     configs = [_access_config(compute, request, config) for config in interfaces[0].get("accessConfigs", [])]
     if len(configs) > 1:
@@ -542,6 +647,7 @@ def _interface(compute: Compute, request: Request, body: Resource) -> Resource:
 
 
 def _access_config(compute: Compute, request: Request, given: Resource) -> Resource:
+    _require_fields(given, ACCEPTED["compute.instances.addAccessConfig"])
     address = given.get("natIP")
     reservation = _reservation(compute, address)
     if address and (not reservation or f"/regions/{_region(request)}/" not in reservation["selfLink"]):
@@ -597,6 +703,8 @@ def _scheduling(given: Resource) -> Resource:
         "automaticRestart": not is_spot,
         "onHostMaintenance": "TERMINATE" if is_spot else "MIGRATE",
     }
+    if given.get("instanceTerminationAction") and not is_spot:
+        raise invalid("Invalid value for field 'resource.scheduling.instanceTerminationAction': only of spot instances")
     return {**defaults, **given}
 
 
@@ -605,6 +713,8 @@ def _shielded(given: Resource) -> Resource:
 
 
 def _labelled(labels: dict[str, str]) -> Resource:
+    if len(labels) > 64:
+        raise invalid("Invalid value for field 'resource.labels': at most 64 labels")
     for key, value in labels.items():
         if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
             raise invalid(
@@ -614,11 +724,15 @@ def _labelled(labels: dict[str, str]) -> Resource:
 
 
 def _fingerprinted(given: Resource) -> Resource:
-    return {"items": given.get("items", []), "fingerprint": fingerprint(given.get("items", []))}
+    items = given.get("items", [])
+    keys = [item.get("key") if isinstance(item, dict) else item for item in items]
+    if None in keys or len(set(keys)) < len(keys):
+        raise invalid(f"Invalid value for field 'items': '{keys}'. Keys are required, and each only once.")
+    return {"items": items, "fingerprint": fingerprint(items)}
 
 
 def _metadata(instance: Resource) -> dict[str, str]:
-    return {item["key"]: item["value"] for item in instance["metadata"].get("items", [])}
+    return {item["key"]: item.get("value", "") for item in instance["metadata"].get("items", [])}
 
 
 def _machine_type(request: Request, given: str) -> str:
@@ -634,6 +748,12 @@ def _stopped(compute: Compute, request: Request) -> Resource:
     if instance["status"] != "TERMINATED":
         raise invalid(f"The instance must be stopped: '{request.path}' is {instance['status']}.", "resourceNotReady")
     return instance
+
+
+def _require_not(instance: Resource, *statuses: str) -> None:
+    if instance["status"] in statuses:
+        path = _path(instance["selfLink"])
+        raise invalid(f"The resource '{path}' is not ready: it is {instance['status']}", "resourceNotReady")
 
 
 def _require_nic0(request: Request) -> None:
