@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +12,18 @@ import pytest
 
 from barevision.detector import Detector, load_detector
 from barevision.settings import load_settings
-from tests.lab import NOTES, take_down_what_is_left
+from tests.lab import noted_labs
 
 ROOT = Path(__file__).parent.parent
 _RINGS = ("unit", "api", "roles", "gce", "e2e")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Says where labs are noted, also to the processes that run the tests."""
+    """Once for all processes that run the tests: no lab outlives them."""
     if not hasattr(config, "workerinput"):
-        os.environ[NOTES] = tempfile.mkdtemp(prefix="barevision-labs-")
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Takes down the labs of processes that ended before they could, as by Ctrl-C."""
-    if not hasattr(config, "workerinput"):
-        take_down_what_is_left(Path(os.environ[NOTES]))
-        shutil.rmtree(os.environ[NOTES])
+        labs = ExitStack()
+        labs.enter_context(noted_labs())
+        config.add_cleanup(labs.close)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

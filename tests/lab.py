@@ -7,13 +7,19 @@ subnet and folders of its own, so that a user's lab on the same computer is left
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -27,9 +33,10 @@ NEEDS_LAB = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="the lab's machines need Linux and root"
 )
 
-# The environment variable with the folder in which labs are noted for as long as they are up.
-NOTES = "BAREVISION_TEST_LABS"
-
+# The environment variable with the folder in which labs are noted for as long as they are up. It is locked for as long
+# as the tests run, so that a later run can tell the notes of a killed one.
+_NOTES = "BAREVISION_TEST_LABS"
+_NOTES_PREFIX = "barevision-labs-"
 _TABLE_PREFIX = "barevision-lab-"
 _RECAP_LINE = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>ok=\d+ .*)$", re.MULTILINE)
 
@@ -113,6 +120,12 @@ class Lab:
         return f"10.{128 + own // 256 % 128}.{own % 256}"
 
     @property
+    def external_network(self) -> IPv4Network:
+        """A network for further addresses of the machines, in 198.18.0.0/15, which is kept for tests of networks."""
+        own = self.owner * 4 + self.number
+        return IPv4Network(f"198.{18 + own // 256 % 2}.{own % 256}.0/24")
+
+    @property
     def inventory(self) -> Path:
         """The folder for `ansible-playbook -i`. Its group variables are those of inventory/lab."""
         return self.root / "inventory" / "lab"
@@ -185,7 +198,7 @@ class Lab:
 
     @property
     def _note(self) -> Path:
-        return Path(os.environ[NOTES], f"{self.bridge}.json")
+        return Path(os.environ[_NOTES], f"{self.bridge}.json")
 
     def ssh(self, machine: str, command: str, timeout: float = 120) -> str:
         """Runs a shell command in a machine, as the lab's user, and returns its standard output.
@@ -225,8 +238,40 @@ class Lab:
         return found
 
 
-def take_down_what_is_left(notes: Path) -> None:
-    """Takes down the labs of test processes that were ended before they could, as by Ctrl-C."""
+@contextmanager
+def noted_labs() -> Iterator[None]:
+    """Takes down at the end the labs that were made within, also by processes started there, and are still up.
+
+    What an earlier run left because it was killed is taken down first.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{_NOTES_PREFIX}*"):
+        if folder.stat().st_uid == os.geteuid() and any(folder.iterdir()):
+            with _locked(folder) as is_ours:
+                if is_ours:
+                    _take_down_what_is_left(folder)
+    notes = Path(tempfile.mkdtemp(prefix=_NOTES_PREFIX))
+    os.environ[_NOTES] = str(notes)
+    with _locked(notes):
+        yield
+        _take_down_what_is_left(notes)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether this process has the folder's lock now, until the end or its own."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(handle)
+
+
+def _take_down_what_is_left(notes: Path) -> None:
+    os.environ[_NOTES] = str(notes)
     for note in notes.glob("*.json"):
         left = json.loads(note.read_text("utf-8"))
         lab = Lab(**{**left, "root": Path(left["root"])})
@@ -234,7 +279,10 @@ def take_down_what_is_left(notes: Path) -> None:
         for line in _output("nft", "list", "tables"):
             if lab.table in line and not line.endswith(lab.table):
                 subprocess.run(["nft", "delete", *line.split()], check=True)
+        lab.write_inventory()
         lab.down()
+        shutil.rmtree(lab.root)
+    shutil.rmtree(notes)
 
 
 def lab_tables() -> set[str]:

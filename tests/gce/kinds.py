@@ -688,7 +688,7 @@ def _reservation(compute: Compute, address: str | None) -> Resource | None:
 def _free_address(compute: Compute) -> str:
     with compute.lock:
         text = json.dumps(list(compute.resources.values()))
-        return next(f"203.0.113.{n}" for n in range(1, 255) if f'"203.0.113.{n}"' not in text)
+        return next(str(host) for host in compute.machines.external_network.hosts() if f'"{host}"' not in text)
 
 
 def _scheduling(given: Resource) -> Resource:

@@ -17,6 +17,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from tests.gce.nftables import external_addresses, ruleset
@@ -59,6 +60,7 @@ class LabMachines:
         self._last_address = 0
         self._firewalls: list[dict] = []
         self._instances: list[dict] = []
+        self.external_network = self._lab.external_network
         self._lab.root.mkdir()
         if base_images:
             self._lab.copy_base_images(base_images)
@@ -189,11 +191,18 @@ class LabMachines:
     def _load_network(self, firewalls: list[dict] | None = None, instances: list[dict] | None = None) -> None:
         firewalls = self._firewalls if firewalls is None else firewalls
         instances = self._instances if instances is None else instances
+        addresses = external_addresses({item["name"]: item for item in instances if item["name"] in self._addresses})
+        self._check_external(addresses)
         rules = ruleset(self._table, self._addresses, firewalls, instances)
         _run("nft", "-f", "-", stdin=rules)
         self._firewalls, self._instances = firewalls, instances
-        machines = {item["name"]: item for item in instances if item["name"] in self._addresses}
-        self._route(set(external_addresses(machines).values()))
+        self._route(set(addresses.values()))
+
+    def _check_external(self, addresses: dict[str, str]) -> None:
+        for name, address in addresses.items():
+            # Taking over another would cut this computer off from whoever owns it.
+            if IPv4Address(address) not in self.external_network:
+                raise ValueError(f"the external address {address} of {name} is not in {self.external_network}")
 
     def _route(self, wanted: set[str]) -> None:
         """Sends the packets for external addresses to the bridge, so that they come from the bridge's own address."""

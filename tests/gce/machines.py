@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from ipaddress import IPv4Network
 from typing import Any, Protocol
 
 
 class Machines(Protocol):
-    """Machines, by the names of their instances. Each method returns when it is done."""
+    """Machines, by the names of their instances. Each method returns when it is done.
+
+    `external_network` is what the instances' external addresses are taken from.
+    """
+
+    external_network: IPv4Network
 
     def create(self, name: str, image_family: str, metadata: dict[str, str]) -> str:
         """Makes a machine and starts it. Returns its internal IPv4 address."""
@@ -40,6 +46,8 @@ class Machines(Protocol):
 
 class PaperMachines:
     """Machines that have an address and a host key, and nothing else."""
+
+    external_network = IPv4Network("203.0.113.0/24")
 
     def __init__(self) -> None:
         self._made = 0

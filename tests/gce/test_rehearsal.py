@@ -83,7 +83,7 @@ def test_one_run_makes_a_machine_that_is_ready(rehearsal: Rehearsal) -> None:
     run = rehearsal.gce()
     assert run.recap["barevision-1"]["unreachable"] == 0
     assert rehearsal.instance()["status"] == "RUNNING"
-    assert rehearsal.url() == "http://203.0.113.1"
+    assert rehearsal.url() == f"http://{rehearsal.machines.external_network[1]}"
 
 
 def test_the_service_is_deployed_and_predicts(rehearsal: Rehearsal) -> None:
