@@ -26,6 +26,8 @@ from tests.gce.failures import CutError, FailureError, Fault, invalid, not_found
 from tests.gce.machines import Machines, PaperMachines
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+# What a permission is called, where it isn't as the method.
+_PERMISSIONS = {"insert": "create", "list": "list", "aggregatedList": "list"}
 _READABLE = {
     *("networks", "firewalls", "addresses", "disks", "instances", "images", "snapshots", "operations"),
     *("projects", "zones", "regions", "machineTypes", "diskTypes"),
@@ -336,8 +338,11 @@ def _is_request_id(text: str) -> bool:
 
 def _ordered(fault: Fault, method: discovery.Method, body: Any) -> FailureError:
     request = Request(method, {}, body if isinstance(body, dict) else {})
-    action = method.id.replace(".insert", ".create")
-    path = request.path if "name" in request.body or not method.id.endswith(".insert") else f"projects/{PROJECT}"
+    collection, _, verb = method.id.rpartition(".")
+    action = f"{collection}.{_PERMISSIONS.get(verb, verb)}"
+    # What has no name yet, or is many, belongs to the project.
+    is_one = "name" in request.body or verb not in _PERMISSIONS
+    path = request.path if is_one else f"projects/{PROJECT}"
     return FailureError(fault.status, fault.reason, fault.message.replace("{action}", action).replace("{path}", path))
 
 

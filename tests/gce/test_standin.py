@@ -276,6 +276,12 @@ def test_a_fault_says_what_was_asked_for(ask: Ask, compute: Compute) -> None:
     }
 
 
+def test_a_list_is_of_the_project(ask: Ask, compute: Compute) -> None:
+    compute.fail("compute.instances.aggregatedList", failures.PERMISSION, times=1)
+    said = ask("GET", "aggregated/instances").json()["error"]["message"]
+    assert said == "Required 'compute.instances.list' permission for 'projects/demo-project'"
+
+
 def test_an_operation_fails_with_google_s_words(make: Callable[..., dict], ask: Ask, compute: Compute) -> None:
     compute.fail("compute.networks.insert", failures.QUOTA, times=1)
     operation = make("POST", "global/networks", NET)
