@@ -28,6 +28,9 @@ _HOST = "https://compute.googleapis.com/compute/v1/"
 _SCOPE = "https://www.googleapis.com/auth/compute"
 # Google ends a wait for an operation after two minutes.
 _CONNECT_SECONDS, _READ_SECONDS = 10, 130
+# Too many requests are a 429, or a 403 with one of these reasons, which only the answer's body tells from a refusal.
+_TOO_MANY = {"rateLimitExceeded", "userRateLimitExceeded"}
+_PAUSES = (1, 2, 4, 8)
 
 # What Google calls a failure, and the way out of it. The first one that fits counts.
 _WAYS_OUT = (
@@ -45,7 +48,7 @@ _WAYS_OUT = (
         "Enable the API first: gcloud services enable compute.googleapis.com --project={project}",
     ),
     (
-        {"rateLimitExceeded", "userRateLimitExceeded", "429"},
+        {*_TOO_MANY, "429"},
         "Google limits the number of requests a minute, and repeating them did not help: run again later.",
     ),
     ({"authError", "required", "401"}, "The login has expired or is not valid. {login}"),
@@ -172,26 +175,36 @@ class Api:
     def _request(
         self, method: str, path: str, body: dict[str, Any] | None = None, query: dict[str, str] | None = None
     ) -> dict[str, Any]:
+        response = self._send(method, path, body, query)
+        for pause in _PAUSES:
+            if response.status_code != 403 or not _TOO_MANY.intersection(_reasons(response)):
+                break
+            time.sleep(pause)
+            response = self._send(method, path, body, query)
+        if response.ok:
+            return response.json()
+        raise self._error(f"{method} {path}", response)
+
+    def _send(
+        self, method: str, path: str, body: dict[str, Any] | None, query: dict[str, str] | None
+    ) -> requests.Response:
         whole_path = path if path.startswith("projects/") else f"projects/{self.project}/{path}"
         what = f"{method} {path}"
         try:
-            response = self._session.request(
+            return self._session.request(
                 method, _HOST + quote(whole_path), json=body, params=query, timeout=(_CONNECT_SECONDS, _READ_SECONDS)
             )
         except RefreshError as error:
             raise ApiError(f"{what}: The login has expired or is not valid ({error}). {_LOGIN}", 401) from None
         except (GoogleAuthError, requests.RequestException) as error:
             raise ApiError(f"{what}: Google can't be reached: {error}") from None
-        if response.ok:
-            return response.json()
-        raise self._error(what, response)
 
     def _error(self, what: str, response: requests.Response) -> ApiError:
         try:
             error = response.json()["error"]
         except (requests.JSONDecodeError, KeyError, TypeError):
             return ApiError(f"{what}: answered {response.status_code} {response.reason}", response.status_code)
-        reasons = [entry.get("reason", "") for entry in error.get("errors", [])]
+        reasons = _reasons(response)
         message = error.get("message", response.reason)
         return ApiError(
             self._in_words(what, [*reasons, str(response.status_code)], [message]),
@@ -221,6 +234,13 @@ def _credentials(access_token: str | None, service_account_file: str | None) -> 
         raise ApiError(f"{where}: {error}. {_LOGIN}") from None
     except OSError as error:
         raise ApiError(f"{service_account_file} can't be read: {error.strerror}. {_LOGIN}") from None
+
+
+def _reasons(response: requests.Response) -> list[str]:
+    try:
+        return [entry.get("reason", "") for entry in response.json()["error"].get("errors", [])]
+    except (requests.JSONDecodeError, KeyError, TypeError):
+        return []
 
 
 def _require_complete(path: str, page: dict[str, Any], scopes: Any) -> None:

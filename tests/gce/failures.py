@@ -46,6 +46,7 @@ class Fault:
 PERMISSION = Fault(403, "forbidden", "Required '{action}' permission for '{path}'")
 API_DISABLED = Fault(403, "accessNotConfigured", "Compute Engine API has not been used in project demo-project before")
 RATE_LIMIT = Fault(429, "rateLimitExceeded", "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute'")
+RATE_LIMIT_403 = Fault(403, "rateLimitExceeded", "Rate Limit Exceeded")
 UNAVAILABLE = Fault(503, "backendError", "The service is currently unavailable.")
 CUT = Fault(cut=True)
 ANSWER_LOST = Fault(lost=True)

@@ -345,9 +345,14 @@ def test_a_failure_is_told_in_words_and_the_next_run_converges(
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeats at once."""
     monkeypatch.setattr("urllib3.util.retry.Retry.sleep", lambda *_: None)
+    monkeypatch.setattr("ansible.module_utils.gce_api._PAUSES", (0, 0, 0, 0))
 
 
-@pytest.mark.parametrize("fault", [failures.RATE_LIMIT, failures.UNAVAILABLE, failures.CUT], ids=["429", "503", "cut"])
+@pytest.mark.parametrize(
+    "fault",
+    [failures.RATE_LIMIT, failures.RATE_LIMIT_403, failures.UNAVAILABLE, failures.CUT],
+    ids=["429", "403", "503", "cut"],
+)
 def test_what_passes_is_ridden_out_without_doing_anything_twice(
     compute: Compute, module: Module, impatient: None, fault: failures.Fault
 ) -> None:
@@ -361,10 +366,11 @@ def test_what_passes_is_ridden_out_without_doing_anything_twice(
     ("fault", "words"),
     [
         (failures.RATE_LIMIT, "Google limits the number of requests"),
+        (failures.RATE_LIMIT_403, "Google limits the number of requests"),
         (failures.UNAVAILABLE, "A failure at Google: run again"),
         (failures.CUT, "Google can't be reached"),
     ],
-    ids=["429", "503", "cut"],
+    ids=["429", "403", "503", "cut"],
 )
 def test_what_does_not_pass_is_told(
     compute: Compute, module: Module, impatient: None, fault: failures.Fault, words: str
