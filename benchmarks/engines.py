@@ -52,7 +52,7 @@ def measure(detector: Detector, picture: bytes) -> list[float]:
     times.append(time.perf_counter())
     rows = detector.engine.infer(blob)
     times.append(time.perf_counter())
-    select_detections(rows, image.shape[:2], detector.settings.confidence, detector.settings.nms)
+    select_detections(rows, image.shape[:2], detector.selection())
     times.append(time.perf_counter())
     return [end - start for start, end in itertools.pairwise(times)]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from barevision.detection import (
     Detection,
     ImageError,
+    Selection,
     class_colors,
     decode_image,
     select_detections,
@@ -33,6 +35,38 @@ class WrongAnswerError(RuntimeError):
     """The model's answer for its golden image is not the expected one, or is no answer for any image."""
 
 
+class UnknownLabelError(ValueError):
+    """A label that the model doesn't have."""
+
+
+class Stopwatch:
+    """Where time goes: `seconds` by the name of each lap."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """Notes the time since the start or the last lap as that of `name`."""
+        now = time.perf_counter()
+        self.seconds[name] = now - self._last
+        self._last = now
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is on a picture.
+
+    :ivar objects: what `/predict` answers: most confident first.
+    :ivar image: the decoded, turned picture, uint8 (height, width, 3) BGR.
+    :ivar seconds: how long the steps decode, infer and select took.
+    """
+
+    objects: list[dict]
+    image: np.ndarray
+    seconds: dict[str, float]
+
+
 @dataclass(frozen=True)
 class Detector:
     """A loaded model. `predict` may be called from several threads at once; `turn` bounds how many do."""
@@ -42,20 +76,62 @@ class Detector:
     turns: threading.BoundedSemaphore
     settings: Settings
 
-    def predict(self, image: np.ndarray, confidence: float | None = None, nms: float | None = None) -> list[dict]:
+    def selection(
+        self,
+        confidence: float | None = None,
+        nms: float | None = None,
+        classes: Collection[str] | None = None,
+        limit: int | None = None,
+        per_class_nms: bool = False,
+    ) -> Selection:
+        """What to select, with the settings' thresholds where none are given.
+
+        :param classes: labels of the model.
+        :raises UnknownLabelError: the model has no such label.
+        """
+        unknown = sorted(set(classes or ()) - set(self.model.labels))
+        if unknown:
+            known = ", ".join(self.model.labels)
+            raise UnknownLabelError(f"the model has no class {', '.join(unknown)}; it has {known}")
+        return Selection(
+            self.settings.confidence if confidence is None else confidence,
+            self.settings.nms if nms is None else nms,
+            per_class_nms,
+            None if classes is None else frozenset(n for n, label in enumerate(self.model.labels) if label in classes),
+            limit,
+        )
+
+    def answer(self, data: bytes, selection: Selection | None = None, max_side: int | None = None) -> Answer:
+        """What is on the encoded picture `data`. The caller has a turn.
+
+        :param max_side: the most pixels that a side may have.
+        :raises ImageError: no picture, a damaged one or one that is too large.
+        :raises WrongAnswerError: as `predict`.
+        """
+        watch = Stopwatch()
+        image = decode_image(data, self.settings.max_pixels, max_side)
+        watch.lap("decode")
+        objects = self.predict(image, selection, watch)
+        return Answer(objects, image, watch.seconds)
+
+    def predict(
+        self, image: np.ndarray, selection: Selection | None = None, watch: Stopwatch | None = None
+    ) -> list[dict]:
         """What `/predict` answers for `image`, uint8 (height, width, 3) BGR: most confident first.
 
-        :param confidence: answer detections above it, 0 to 1; the setting if None.
-        :param nms: largest overlap of two boxes, 0 to 1; the setting if None.
+        :param selection: what the settings say if None.
+        :param watch: is told of the laps "infer" and "select".
         :raises WrongAnswerError: the network answers NaN, which says nothing about the picture.
         """
+        watch = watch or Stopwatch()
         rows = self.engine.infer(to_blob(image, self.engine.input_size))
+        watch.lap("infer")
         if np.isnan(rows).any():
             raise WrongAnswerError("the network answers NaN; its weights are damaged or don't fit this engine")
-        confidence = self.settings.confidence if confidence is None else confidence
-        nms = self.settings.nms if nms is None else nms
-        detections = select_detections(rows, image.shape[:2], confidence, nms)
-        return to_answer(detections, self.model.labels)
+        detections = select_detections(rows, image.shape[:2], selection or self.selection())
+        objects = to_objects(detections, self.model.labels)
+        watch.lap("select")
+        return objects
 
     def check(self) -> str:
         """Predicts the golden image and says in a sentence what was checked.
@@ -72,7 +148,7 @@ class Detector:
         except ImageError as error:
             raise WrongAnswerError(f"the golden image can't be predicted: {error}") from error
         # The golden answer was given at the default thresholds, whatever this service is set to.
-        return check_answer(golden, self.predict(image, confidence=0.5, nms=0.3))
+        return check_answer(golden, self.predict(image, Selection()))
 
     def _check_form(self) -> str:
         rows = self.engine.infer(to_blob(drawn_picture(), self.engine.input_size))
@@ -106,7 +182,7 @@ def load_detector(settings: Settings, progress: Progress | None = None) -> Detec
     return Detector(model, engine, threading.BoundedSemaphore(settings.concurrency), settings)
 
 
-def to_answer(detections: list[Detection], labels: list[str]) -> list[dict]:
+def to_objects(detections: list[Detection], labels: list[str]) -> list[dict]:
     """`detections` as `/predict` answers them."""
     colors = class_colors(len(labels))
     return [

@@ -134,7 +134,7 @@ def test_a_picture_that_cannot_be_answered_is_refused_before_it_is_predicted(
     wide = np.zeros((1, width, 3), np.uint8)
     response = client.post("/predict", data=cv2.imencode(".tiff", wide)[1].tobytes(), headers={"Accept": kind})
     assert_problem(response, 406)
-    assert f"{width}x1 pixels, and {kind} allows {width - 1} a side" in response.json["detail"]
+    assert f"{width}x1 pixels, allowed are {width - 1} a side in {kind}" in response.json["detail"]
 
 
 #: A picture that a form has in a field of text; Werkzeug's own limit for those is 500 kB.

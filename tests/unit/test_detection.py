@@ -15,6 +15,7 @@ from barevision.detection import (
     LARGEST_SIDES,
     ImageError,
     ImageTooLargeError,
+    Selection,
     annotate,
     class_colors,
     decode_image,
@@ -200,7 +201,7 @@ def test_the_selection_is_the_tutorials(seed: int) -> None:
     random = np.random.default_rng(seed)
     rows = random.random((300, 9), np.float32)
     rows[:, 2:4] *= 0.5
-    found = select_detections(rows, (333, 517), 0.5, 0.3)
+    found = select_detections(rows, (333, 517), Selection(0.5, 0.3))
     expected = tutorial_selection(rows, (333, 517), 0.5, 0.3)
     assert [(item.class_id, item.confidence, item.box) for item in found] == expected
     assert len(found) > 3
@@ -209,24 +210,45 @@ def test_the_selection_is_the_tutorials(seed: int) -> None:
 
 def test_overlapping_boxes_of_two_classes_suppress_each_other() -> None:
     rows = np.array([[0.5, 0.5, 0.4, 0.4, 0.9, 0], [0.5, 0.5, 0.4, 0.42, 0, 0.8]], np.float32)
-    assert [item.class_id for item in select_detections(rows, (100, 100), 0.5, 0.3)] == [0]
-    assert [item.class_id for item in select_detections(rows, (100, 100), 0.5, 0.99)] == [0, 1]
+    assert [item.class_id for item in select_detections(rows, (100, 100), Selection(0.5, 0.3))] == [0]
+    assert [item.class_id for item in select_detections(rows, (100, 100), Selection(0.5, 0.99))] == [0, 1]
+
+
+def test_within_its_class_a_box_is_suppressed_all_the_same() -> None:
+    rows = np.array(
+        [[0.5, 0.5, 0.4, 0.4, 0, 0.7], [0.5, 0.5, 0.4, 0.42, 0.8, 0], [0.5, 0.5, 0.41, 0.4, 0, 0.9]], np.float32
+    )
+    found = select_detections(rows, (100, 100), Selection(per_class_nms=True))
+    assert [(item.class_id, round(item.confidence, 1)) for item in found] == [(1, 0.9), (0, 0.8)]
+
+
+def test_only_the_classes_asked_for_compete() -> None:
+    rows = np.array([[0.5, 0.5, 0.4, 0.4, 0.9, 0.8], [0.5, 0.5, 0.4, 0.42, 0, 0.6]], np.float32)
+    found = select_detections(rows, (100, 100), Selection(classes=frozenset([1])))
+    assert [(item.class_id, round(item.confidence, 1)) for item in found] == [(1, 0.6)]
+    assert select_detections(rows, (100, 100), Selection(classes=frozenset())) == []
+
+
+def test_the_limit_keeps_the_most_confident() -> None:
+    rows = np.array([[x / 10, 0.5, 0.05, 0.05, 0.55 + x / 30] for x in range(10)], np.float32)
+    found = select_detections(rows, (100, 100), Selection(limit=3))
+    assert [item.box[0] for item in found] == [87, 77, 67]
 
 
 def test_nothing_above_the_confidence() -> None:
-    assert select_detections(np.full((10, 6), 0.4, np.float32), (100, 100), 0.5, 0.3) == []
+    assert select_detections(np.full((10, 6), 0.4, np.float32), (100, 100), Selection(0.5, 0.3)) == []
 
 
 def test_infinite_boxes_do_no_harm() -> None:
     rows = np.array([[0.5, 0.5, np.inf, 0.4, 0.9, 0], [np.nan, 0.5, 0.1, 0.1, 0.8, 0]], np.float32)
-    assert {item.class_id for item in select_detections(rows, (100, 100), 0.5, 0.3)} == {0}
+    assert {item.class_id for item in select_detections(rows, (100, 100), Selection(0.5, 0.3))} == {0}
 
 
 def test_a_flood_of_candidates_is_cut_to_the_best() -> None:
     random = np.random.default_rng(0)
     rows = random.random((20_000, 5), np.float32)
     rows[:, 2:4] *= 0.001
-    found = select_detections(rows, (10_000, 10_000), 0.0, 0.3)
+    found = select_detections(rows, (10_000, 10_000), Selection(0.0, 0.3))
     assert len(found) <= 3000
     assert found[0].confidence == rows[:, 4].max()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from barevision.detection import decode_image
+from barevision.detection import Selection, decode_image
 from barevision.detector import Detector, load_detector
 from barevision.settings import load_settings
 from training.roadsigns.scenes import read_set
@@ -56,7 +56,7 @@ def measure(detector: Detector, scenes: np.ndarray, signs: list[np.ndarray]) -> 
         large = (truths[:, 3:] - truths[:, 1:3]).min(axis=1, initial=np.inf) >= SMALLEST
         for truth, is_large in zip(truths, large, strict=True):
             tallies[labels[int(truth[0])]].signs += int(is_large)
-        _count(detector.predict(scene, confidence=_LOWEST_CONFIDENCE), truths, large, labels, tallies)
+        _count(detector.predict(scene, Selection(_LOWEST_CONFIDENCE)), truths, large, labels, tallies)
     return tallies
 
 

@@ -2,8 +2,8 @@
 
 from barevision.detection.annotate import annotate
 from barevision.detection.decode import LARGEST_SIDES, decode_image, encode_image
-from barevision.detection.errors import ImageError, ImageTooLargeError
-from barevision.detection.postprocess import Detection, class_colors, select_detections
+from barevision.detection.errors import ImageError, ImageTooLargeError, SideTooLongError
+from barevision.detection.postprocess import Detection, Selection, class_colors, select_detections
 from barevision.detection.preprocess import to_blob
 
 __all__ = [
@@ -11,6 +11,8 @@ __all__ = [
     "Detection",
     "ImageError",
     "ImageTooLargeError",
+    "Selection",
+    "SideTooLongError",
     "annotate",
     "class_colors",
     "decode_image",

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from barevision.detection.errors import ImageError, ImageTooLargeError
+from barevision.detection.errors import ImageError, ImageTooLargeError, SideTooLongError
 from barevision.detection.precautions import check_jpeg_scans, still_png
 
 # `max_pixels` is the limit, not Pillow's own.
@@ -19,18 +19,22 @@ LARGEST_SIDES = {".jpg": 65_500, ".png": 1_000_000}
 _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 322, 323
 
 
-def decode_image(data: bytes, max_pixels: int) -> np.ndarray:
+def decode_image(data: bytes, max_pixels: int, max_side: int | None = None) -> np.ndarray:
     """The picture in `data`, turned as its EXIF orientation says: uint8 (height, width, 3), BGR.
 
     Of an animation, the picture that a viewer without animations shows.
 
     :raises ImageTooLargeError: the header announces more than `max_pixels`; nothing was decoded.
+    :raises SideTooLongError: the same of one side and `max_side`.
     :raises ImageError: no picture, a damaged one, or a format outside `FORMATS`.
     """
     if not data:
         raise ImageError("the body is empty, expected an encoded picture")
     with _header(data) as header:
         _check_pixels("the picture has", header.size, max_pixels)
+        if max_side and max(header.size) > max_side:
+            width, height = header.size
+            raise SideTooLongError(f"the picture has {width}x{height} pixels, allowed are {max_side} a side")
         if header.format == "AVIF":
             return _decode_avif(header)
         if header.format == "TIFF":

@@ -9,3 +9,7 @@ class ImageError(ValueError):
 
 class ImageTooLargeError(ImageError):
     """A picture with more pixels than allowed."""
+
+
+class SideTooLongError(ImageTooLargeError):
+    """A picture with more pixels on one side than allowed."""

@@ -21,34 +21,50 @@ class Detection:
     box: tuple[int, int, int, int]
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which of a network's rows are worth an answer. The defaults are the tutorial's.
+
+    :ivar confidence: scores above it are kept, 0 to 1.
+    :ivar nms: of two boxes with more than this intersection over union the less confident one goes, 0 to 1.
+    :ivar per_class_nms: only boxes of the same class take each other out.
+    :ivar classes: keep only these, by number; all if None.
+    :ivar limit: keep at most so many, the most confident ones; all if None.
+    """
+
+    confidence: float = 0.5
+    nms: float = 0.3
+    per_class_nms: bool = False
+    classes: frozenset[int] | None = None
+    limit: int | None = None
+
+
 def class_colors(classes: int) -> list[list[int]]:
     """One colour a class, three numbers from 0 to 254: the tutorial's, drawn with its seed."""
     random = np.random.RandomState(42)
     return random.randint(0, 255, size=(classes, 3)).tolist()
 
 
-def select_detections(
-    rows: np.ndarray,
-    image_size: tuple[int, int],
-    confidence: float,
-    nms: float,
-) -> list[Detection]:
-    """The tutorial's selection: each row's best class, above `confidence`, then NMS across classes.
+def select_detections(rows: np.ndarray, image_size: tuple[int, int], selection: Selection) -> list[Detection]:
+    """The tutorial's selection: each row's best class, above the confidence, then NMS.
+
+    A row counts for its best class alone: one whose best class is not asked for is no second-best answer.
 
     :param rows: float32 (rows, 4 + classes): centre x, centre y, width and height relative to the image, scores.
     :param image_size: (height, width) in pixels.
-    :param confidence: scores above it are kept, 0 to 1.
-    :param nms: of two boxes with more than this intersection over union the less confident one goes, 0 to 1.
     :returns: most confident first.
     """
     scores = rows[:, 4:]
     class_ids = scores.argmax(axis=1)
     confidences = scores[np.arange(len(rows)), class_ids]
-    kept = np.flatnonzero(confidences > confidence)
+    wanted = confidences > selection.confidence
+    if selection.classes is not None:
+        wanted &= np.isin(class_ids, list(selection.classes))
+    kept = np.flatnonzero(wanted)
     if len(kept) > _MAX_CANDIDATES:
         kept = kept[np.argsort(-confidences[kept], kind="stable")[:_MAX_CANDIDATES]]
     boxes = _pixel_boxes(rows[kept, :4], image_size)
-    best = np.asarray(cv2.dnn.NMSBoxes(boxes, confidences[kept], confidence, nms), int).ravel()
+    best = _suppress(boxes, confidences[kept], class_ids[kept], selection)[: selection.limit]
     return [
         Detection(
             int(class_ids[kept[index]]),
@@ -57,6 +73,17 @@ def select_detections(
         )
         for index in best
     ]
+
+
+def _suppress(boxes: np.ndarray, confidences: np.ndarray, class_ids: np.ndarray, selection: Selection) -> np.ndarray:
+    """The numbers of the boxes that non-maximum suppression leaves, most confident first."""
+    thresholds = selection.confidence, selection.nms
+    if selection.per_class_nms:
+        best = cv2.dnn.NMSBoxesBatched(boxes, confidences, class_ids.astype(np.int32), *thresholds)
+    else:
+        best = cv2.dnn.NMSBoxes(boxes, confidences, *thresholds)
+    best = np.asarray(best, int).ravel()
+    return best[np.argsort(-confidences[best], kind="stable")]
 
 
 def _pixel_boxes(relative: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,49 @@
+"""What several commands take and print."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+
+class Share(click.FloatRange):
+    """A number from 0 to 1, which NaN is not."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        number = super().convert(value, parameter, context)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not in the range 0<=x<=1.", parameter, context)
+        return number
+
+
+model_option = click.option("--model", help="A catalogue name or a folder. [default: $BAREVISION_MODEL or roadsigns]")
+models_dir_option = click.option(
+    "--models-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where models are kept. [default: $BAREVISION_MODELS_DIR]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words.")
+
+
+def progress() -> Callable[[str, int, int], None]:
+    """Prints a download's progress on stderr: in place on a terminal, every tenth in a log."""
+    shown: dict[str, int] = {}
+
+    def show(name: str, there: int, total: int) -> None:
+        steps = 100 if sys.stderr.isatty() else 10
+        step = there * steps // total
+        if shown.get(name) == step:
+            return
+        shown[name] = step
+        end = "\n" if there == total or not sys.stderr.isatty() else "\r"
+        line = f"{name}: {there / 2**20:.1f} of {total / 2**20:.1f} MiB ({there * 100 // total} %)"
+        print(line, end=end, file=sys.stderr, flush=True)
+
+    return show
