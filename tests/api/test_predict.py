@@ -7,7 +7,6 @@ import io
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,6 @@ import pytest
 import requests
 from click.testing import CliRunner
 from flask.testing import FlaskClient
-from werkzeug.serving import make_server
 
 from barevision.api import create_app
 from barevision.api.admission import SPARE_THREADS
@@ -25,36 +23,10 @@ from barevision.cli import main
 from barevision.client import Client, ServiceError
 from barevision.detection import encode_image
 from barevision.detector import Detector, load_detector
-from barevision.models import differences, find_source
+from barevision.models import differences
 from barevision.settings import load_settings
 from barevision.worker import THREADS
 from tests.unit.darknet_files import write_model
-
-
-@pytest.fixture(scope="module")
-def client(roadsigns: Detector) -> FlaskClient:
-    return create_app(roadsigns).test_client()
-
-
-@pytest.fixture(scope="module")
-def picture() -> bytes:
-    return find_source("roadsigns").golden.image
-
-
-@pytest.fixture(scope="module")
-def expected() -> list[dict]:
-    return find_source("roadsigns").golden.expected
-
-
-@pytest.fixture(scope="module")
-def url(roadsigns: Detector) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, create_app(roadsigns), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_a_client_of_the_tutorial_works_unchanged(url: str, picture: bytes, expected: list[dict]) -> None:

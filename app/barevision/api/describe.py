@@ -1,8 +1,7 @@
 """What the OpenAPI document says of a view, said beside the view.
 
-``@operation`` notes it; `openapi_document` collects it from the application's own routes, so that no path can be
-described that isn't there, nor be there without a description. Schemas are pydantic's, of the models that check
-requests.
+``@operation`` notes it; `openapi_document` collects it from the application's own routes, so that nothing can be
+described that isn't there. Schemas are pydantic's, of the models that check requests and tests.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from typing import Any, TypeVar
 
 from apispec import APISpec
 from flask import Flask
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from barevision import __version__
 
 View = TypeVar("View", bound=Callable)
-#: A JSON schema, or a model to make one of.
-Schema = dict | type[BaseModel]
+#: A JSON schema, or a type to make one of.
+Schema = Any
 #: By media type.
 Content = dict[str, Schema]
 
@@ -93,9 +92,9 @@ def openapi_document(app: Flask) -> dict:
 
 def _operation(spec: APISpec, described: Operation, rule: Any, view: Callable, method: str) -> dict:
     found = {
-        "operationId": f"{rule.endpoint}-{method}-{rule.rule}",
+        "operationId": "_".join([method.lower(), *re.findall(r"\w+", rule.rule)]),
         "summary": described.summary,
-        "description": view.__doc__ or "",
+        "description": " ".join((view.__doc__ or "").split()),
         "tags": [rule.endpoint.partition(".")[0]],
         "parameters": [*_path_parameters(rule), *_query(spec, described.query), *_headers(described.headers)],
         "responses": {
@@ -147,10 +146,13 @@ def _content(spec: APISpec, content: Content) -> dict:
 
 def _schema(spec: APISpec, schema: Schema) -> dict:
     if isinstance(schema, dict):
-        items = schema.get("items")
-        return {**schema, "items": _schema(spec, items)} if items else schema
-    described = schema.model_json_schema(ref_template=_REF)
-    for name, inner in {**described.pop("$defs", {}), schema.__name__: described}.items():
+        return schema
+    described = TypeAdapter(schema).json_schema(ref_template=_REF)
+    definitions = described.pop("$defs", {})
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        definitions[schema.__name__] = described
+        described = {"$ref": _REF.format(model=schema.__name__)}
+    for name, definition in definitions.items():
         if name not in spec.components.schemas:
-            spec.components.schema(name, inner)
-    return {"$ref": _REF.format(model=schema.__name__)}
+            spec.components.schema(name, definition)
+    return described

@@ -34,7 +34,10 @@ def _files() -> dict[str, Path]:
 @operation("This document", answers={200: {"application/json": {"type": "object"}}})
 def openapi() -> dict:
     """What there is, in OpenAPI's words."""
-    return openapi_document(current_app)
+    # Routes don't change once requests come in.
+    if "openapi" not in current_app.extensions:
+        current_app.extensions["openapi"] = openapi_document(current_app)
+    return current_app.extensions["openapi"]
 
 
 @documents.get("/docs")

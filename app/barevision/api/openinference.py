@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from flask import Blueprint, Response, abort, current_app, request
@@ -31,6 +31,8 @@ _LENGTH = struct.Struct("<I")
 _EXPECTED = '{"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["<base64>"]}]}'
 
 Scalar = bool | int | float | str
+Element = TypeVar("Element")
+One = Annotated[list[Element], Field(min_length=1, max_length=1)]
 
 
 class ImageTensor(BaseModel):
@@ -40,7 +42,7 @@ class ImageTensor(BaseModel):
     datatype: Literal["BYTES"]
     shape: list[Literal[1]] = Field(min_length=1, max_length=4)
     parameters: dict[str, Scalar] = {}
-    data: list[str] | list[list[str]] | None = Field(None, min_length=1, max_length=1)
+    data: One[str] | One[One[str]] | None = None
 
 
 class RequestedOutput(BaseModel):
@@ -235,8 +237,6 @@ def _picture_in_json(tensor: ImageTensor) -> bytes:
         abort(400, f"the tensor image has neither data nor a parameter binary_data_size, expected {_EXPECTED}")
     (element,) = tensor.data
     if isinstance(element, list):
-        if len(element) != 1:
-            abort(400, f"the tensor image has {len(element)} elements, expected 1")
         (element,) = element
     try:
         return decode_base64(element)

@@ -47,16 +47,12 @@ class PictureAnswer(BaseModel):
     problem: ProblemDocument | None = None
 
 
-_OBJECTS = {"type": "array", "items": DetectedObject}
-_PICTURES = {"type": "array", "items": PictureAnswer}
-
-
 @predict.post("/predict")
 @operation(
     "What is on a picture",
     query=Parameters,
     body={**PICTURE_BODY, **PICTURE_FORM, "application/json": PictureInJson},
-    answers={200: {"application/json": {"anyOf": [_OBJECTS, _PICTURES]}, "image/jpeg": {}, "image/png": {}}},
+    answers={200: {"application/json": list[DetectedObject] | list[PictureAnswer], "image/jpeg": {}, "image/png": {}}},
     errors=(400, 406, 413, 422, 503),
 )
 def predict_objects() -> Response:

@@ -62,7 +62,6 @@ def _begin() -> None:
 def _finish(response: Response) -> Response:
     found = record()
     response.headers[_REQUEST_ID] = found.id
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if found.seconds:
         timing = ", ".join(f"{stage};dur={seconds * 1000:.3f}" for stage, seconds in found.seconds.items())
         response.headers["Server-Timing"] = timing
