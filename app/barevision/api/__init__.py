@@ -10,11 +10,13 @@ from barevision.api.documents import documents
 from barevision.api.errors import register_errors
 from barevision.api.health import health, readiness
 from barevision.api.info import info
-from barevision.api.metrics import register_metrics
+from barevision.api.metrics import Metrics, metrics
 from barevision.api.openinference import open_inference, open_inference_error
 from barevision.api.predict import predict
 from barevision.api.record import register_record
 from barevision.detector import Detector
+
+BLUEPRINTS = (predict, deepstack, open_inference, health, info, metrics, documents)
 
 
 def create_app(detector: Detector) -> Flask:
@@ -29,12 +31,12 @@ def create_app(detector: Detector) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions["detector"] = detector
     app.extensions["door"] = Door()
+    app.extensions["metrics"] = Metrics(detector)
     app.extensions["readiness"] = readiness(detector)
     app.json.sort_keys = False
     app.json.compact = True
     register_record(app)
-    register_metrics(app, detector)
-    for blueprint in (predict, deepstack, open_inference, health, info, documents):
+    for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     register_errors(app, {"/v1": deepstack_error, "/v2": open_inference_error})
     return app

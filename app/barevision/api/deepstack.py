@@ -73,8 +73,12 @@ def deepstack_error(problem: Problem) -> Response:
     return error_response(problem, {"success": False, "error": problem.detail})
 
 
+_FIELDS = {
+    "min_confidence": {"type": "number", "minimum": 0, "maximum": 1, "default": _MIN_CONFIDENCE},
+    "api_key": {"type": "string"},
+}
 _DETECTION = {
-    "body": PICTURE_FORM,
+    "body": {"multipart/form-data": {**PICTURE_FORM, "properties": {**PICTURE_FORM["properties"], **_FIELDS}}},
     "answers": {200: {"application/json": Predictions}},
     "errors": (400, 404, 413, 503),
     "error": {"application/json": Failure},

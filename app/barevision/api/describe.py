@@ -27,10 +27,8 @@ _REF = "#/components/schemas/{model}"
 _PICTURE = {"type": "string", "contentMediaType": "application/octet-stream"}
 #: A picture as the whole body.
 PICTURE_BODY: Content = {"application/octet-stream": {}, "image/jpeg": {}, "image/png": {}}
-#: A picture in the field of a form, whatever its name.
-PICTURE_FORM: Content = {
-    "multipart/form-data": {"type": "object", "minProperties": 1, "additionalProperties": _PICTURE}
-}
+#: A picture as a file of a form. Other fields' names will do too, which OpenAPI can't say.
+PICTURE_FORM = {"type": "object", "properties": {"image": _PICTURE}, "required": ["image"]}
 
 
 class ProblemDocument(BaseModel):
@@ -72,8 +70,11 @@ def operation(summary: str, **described: Any) -> Callable[[View], View]:
     return note
 
 
-def openapi_document(app: Flask) -> dict:
-    """The OpenAPI 3.1 document of all described views of `app`."""
+def openapi_document(app: Flask, labels: list[str]) -> dict:
+    """The OpenAPI 3.1 document of all described views of `app`.
+
+    :param labels: the model's, which alone a parameter `classes` may have.
+    """
     spec = APISpec(
         "Barevision",
         __version__,
@@ -85,18 +86,18 @@ def openapi_document(app: Flask) -> dict:
         described = getattr(view, "operation", None)
         if described is not None:
             methods = sorted(rule.methods - {"HEAD", "OPTIONS"})
-            operations = {method.lower(): _operation(spec, described, rule, view, method) for method in methods}
+            operations = {method.lower(): _operation(spec, described, rule, view, method, labels) for method in methods}
             spec.path(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), operations=operations)
     return spec.to_dict()
 
 
-def _operation(spec: APISpec, described: Operation, rule: Any, view: Callable, method: str) -> dict:
+def _operation(spec: APISpec, described: Operation, rule: Any, view: Callable, method: str, labels: list[str]) -> dict:
     found = {
         "operationId": "_".join([method.lower(), *re.findall(r"\w+", rule.rule)]),
         "summary": described.summary,
         "description": " ".join((view.__doc__ or "").split()),
         "tags": [rule.endpoint.partition(".")[0]],
-        "parameters": [*_path_parameters(rule), *_query(spec, described.query), *_headers(described.headers)],
+        "parameters": [*_path_parameters(rule), *_query(described.query, labels), *_headers(described.headers)],
         "responses": {
             **{
                 str(status): {"description": "The answer", "content": _content(spec, content)}
@@ -123,21 +124,24 @@ def _headers(headers: dict[str, Schema]) -> list[dict]:
     return [{"name": name, "in": "header", "required": False, "schema": schema} for name, schema in headers.items()]
 
 
-def _query(spec: APISpec, model: type[BaseModel] | None) -> list[dict]:
+def _query(model: type[BaseModel] | None, labels: list[str]) -> list[dict]:
     if model is None:
         return []
-    parameters = []
-    for name, schema in model.model_json_schema(ref_template=_REF)["properties"].items():
-        description = schema.pop("description", "")
-        schema.pop("title", None)
-        # Left out is how a query says null.
-        kinds = [kind for kind in schema.pop("anyOf", []) if kind != {"type": "null"}]
-        if schema.get("default", 0) is None:
-            del schema["default"]
-        parameters.append(
-            {"name": name, "in": "query", "description": description, "schema": {**schema, **(kinds or [{}])[0]}}
-        )
-    return parameters
+    properties = model.model_json_schema(ref_template=_REF)["properties"]
+    return [{"name": name, "in": "query", **_parameter(name, schema, labels)} for name, schema in properties.items()]
+
+
+def _parameter(name: str, schema: dict, labels: list[str]) -> dict:
+    described = {"description": schema.pop("description", "")}
+    if name == "classes":
+        several = {"type": "array", "items": {"type": "string", "enum": labels}, "minItems": 1}
+        return {**described, "schema": several, "style": "form", "explode": False}
+    del schema["title"]
+    # Left out is how a query says null.
+    kinds = [kind for kind in schema.pop("anyOf", []) if kind != {"type": "null"}]
+    if schema["default"] is None:
+        del schema["default"]
+    return {**described, "schema": {**schema, **(kinds or [{}])[0]}}
 
 
 def _content(spec: APISpec, content: Content) -> dict:

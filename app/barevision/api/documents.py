@@ -36,7 +36,8 @@ def openapi() -> dict:
     """What there is, in OpenAPI's words."""
     # Routes don't change once requests come in.
     if "openapi" not in current_app.extensions:
-        current_app.extensions["openapi"] = openapi_document(current_app)
+        labels = current_app.extensions["detector"].model.labels
+        current_app.extensions["openapi"] = openapi_document(current_app, labels)
     return current_app.extensions["openapi"]
 
 
@@ -44,9 +45,8 @@ def openapi() -> dict:
 @operation("This document, to read and try", answers={200: {"text/html": {"type": "string"}}})
 def docs() -> Response:
     """Swagger UI, from this service alone."""
-    response = send_file(_OURS / "index.html", mimetype="text/html")
-    response.headers["Content-Security-Policy"] = _POLICY
-    return response
+    page = (_OURS / "index.html").read_text("utf-8")
+    return Response(page, headers={"Content-Security-Policy": _POLICY}, content_type="text/html; charset=utf-8")
 
 
 @documents.get("/docs/<name>")

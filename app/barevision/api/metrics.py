@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, Response, current_app
+from flask import Blueprint, Response, current_app
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -68,9 +68,3 @@ class Metrics:
 def show() -> Response:
     """Requests, latencies by stage, who waits, who was refused, the process's memory and processor time."""
     return Response(generate_latest(current_app.extensions["metrics"].registry), content_type=CONTENT_TYPE_LATEST)
-
-
-def register_metrics(app: Flask, detector: Detector) -> None:
-    """Lets `app` count."""
-    app.extensions["metrics"] = Metrics(detector)
-    app.register_blueprint(metrics)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from flask import Blueprint, Response, abort, current_app, request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 from werkzeug.exceptions import ServiceUnavailable
 
 from barevision import __version__
@@ -30,7 +30,7 @@ _JSON_LENGTH = "Inference-Header-Content-Length"
 _LENGTH = struct.Struct("<I")
 _EXPECTED = '{"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["<base64>"]}]}'
 
-Scalar = bool | int | float | str
+Scalar = bool | int | float | str | None
 Element = TypeVar("Element")
 One = Annotated[list[Element], Field(min_length=1, max_length=1)]
 
@@ -52,11 +52,18 @@ class RequestedOutput(BaseModel):
     parameters: dict[str, Scalar] = {}
 
 
+class InferenceParameters(SelectionParameters):
+    """What to select, as in the query of /predict, and whether all outputs are wanted binary."""
+
+    binary_data_output: bool = False
+
+
 class InferenceRequest(BaseModel):
     """One picture, what to select, and which outputs are wanted."""
 
     id: str | None = None
-    parameters: dict[str, Scalar] = Field({}, description="As in the query of /predict, and binary_data_output")
+    # Checked on its own, for an error that says what is allowed there.
+    parameters: Annotated[dict[str, Scalar], WithJsonSchema(InferenceParameters.model_json_schema())] = {}
     inputs: list[ImageTensor] = Field(min_length=1, max_length=1)
     outputs: list[RequestedOutput] | None = None
 
@@ -199,10 +206,9 @@ def infer(name: str, version: str = _VERSION) -> Response:
     detector = current_app.extensions["detector"]
     with turn() as predict_picture:
         asked, binary = _asked()
-        wanted = {key: value for key, value in asked.parameters.items() if key != "binary_data_output"}
-        selection = validated(SelectionParameters, wanted).selection(detector)
-        answer = predict_picture(_picture(asked.inputs[0], binary), selection)
-        return _response(asked, answer)
+        parameters = validated(InferenceParameters, asked.parameters)
+        answer = predict_picture(_picture(asked.inputs[0], binary), parameters.selection(detector))
+        return _response(asked, parameters.binary_data_output, answer)
 
 
 def _check_model(name: str, version: str) -> None:
@@ -244,13 +250,12 @@ def _picture_in_json(tensor: ImageTensor) -> bytes:
         abort(400, f"the data of the tensor image is {error}; a picture in JSON is base64")
 
 
-def _response(asked: InferenceRequest, answer: Answer) -> Response:
+def _response(asked: InferenceRequest, binary: bool, answer: Answer) -> Response:
     names = asked.outputs or [RequestedOutput(name=name) for name in ("boxes", "scores", "labels")]
-    default = asked.parameters.get("binary_data_output") is True
     outputs, parts = [], []
     for output in names:
         tensor, values = _tensor(output.name, answer.objects)
-        if output.parameters.get("binary_data", default) is True:
+        if output.parameters.get("binary_data", binary) is True:
             data = _as_bytes(values)
             tensor["parameters"] = {"binary_data_size": len(data)}
             parts.append(data)

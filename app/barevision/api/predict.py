@@ -51,7 +51,7 @@ class PictureAnswer(BaseModel):
 @operation(
     "What is on a picture",
     query=Parameters,
-    body={**PICTURE_BODY, **PICTURE_FORM, "application/json": PictureInJson},
+    body={**PICTURE_BODY, "multipart/form-data": PICTURE_FORM, "application/json": PictureInJson},
     answers={200: {"application/json": list[DetectedObject] | list[PictureAnswer], "image/jpeg": {}, "image/png": {}}},
     errors=(400, 406, 413, 422, 503),
 )
