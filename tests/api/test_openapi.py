@@ -10,7 +10,7 @@ import pytest
 import schemathesis
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, settings, strategies
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from barevision.api import BLUEPRINTS
@@ -55,6 +55,8 @@ _ROADSIGNS = find_source("roadsigns")
 _LABELS = (_ROADSIGNS.folder / "roadsigns.names").read_text("utf-8").splitlines()
 _PICTURE = _ROADSIGNS.golden.image
 _BASE64 = base64.b64encode(_PICTURE).decode()
+for media_type in ("application/octet-stream", "image/jpeg", "image/png"):
+    schemathesis.openapi.media_type(media_type, strategies.just(_PICTURE))
 schema = schemathesis.openapi.from_dict(document_without_a_model())
 
 
@@ -83,7 +85,7 @@ def give_a_picture(case: schemathesis.Case) -> None:
         case.path_parameters = {**case.path_parameters, "name": "roadsigns"}
         body.get("parameters", {}).pop("classes", None)
         body["inputs"][0]["data"] = [_BASE64]
-    elif case.media_type in ("application/octet-stream", "image/jpeg", "image/png"):
-        case.body = _PICTURE
+    elif case.media_type == "application/json":
+        case.body = {"image": _BASE64}
     elif isinstance(body, dict):
-        body["image"] = _BASE64 if case.media_type == "application/json" else _PICTURE
+        body["image"] = _PICTURE

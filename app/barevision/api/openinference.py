@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from flask import Blueprint, Response, abort, current_app, request
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from werkzeug.exceptions import ServiceUnavailable
 
 from barevision import __version__
@@ -27,6 +27,7 @@ open_inference = Blueprint("open_inference", __name__, url_prefix="/v2")
 
 _VERSION = "1"
 _JSON_LENGTH = "Inference-Header-Content-Length"
+_MAX_PARAMETERS = 8
 _LENGTH = struct.Struct("<I")
 _EXPECTED = '{"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["<base64>"]}]}'
 
@@ -35,21 +36,25 @@ Element = TypeVar("Element")
 One = Annotated[list[Element], Field(min_length=1, max_length=1)]
 
 
-class ImageTensor(BaseModel):
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ImageTensor(_Asked):
     """The picture: base64 in `data`, or `binary_data_size` bytes behind the JSON."""
 
     name: Literal["image"]
     datatype: Literal["BYTES"]
     shape: list[Literal[1]] = Field(min_length=1, max_length=4)
-    parameters: dict[str, Scalar] = {}
+    parameters: dict[str, Scalar] = Field({}, max_length=_MAX_PARAMETERS)
     data: One[str] | One[One[str]] | None = None
 
 
-class RequestedOutput(BaseModel):
+class RequestedOutput(_Asked):
     """An output that is wanted; binary if its parameter `binary_data` is true."""
 
     name: Literal["boxes", "scores", "labels"]
-    parameters: dict[str, Scalar] = {}
+    parameters: dict[str, Scalar] = Field({}, max_length=_MAX_PARAMETERS)
 
 
 class InferenceParameters(SelectionParameters):
@@ -58,14 +63,14 @@ class InferenceParameters(SelectionParameters):
     binary_data_output: bool = False
 
 
-class InferenceRequest(BaseModel):
+class InferenceRequest(_Asked):
     """One picture, what to select, and which outputs are wanted."""
 
     id: str | None = None
     # Checked on its own, for an error that says what is allowed there.
     parameters: Annotated[dict[str, Scalar], WithJsonSchema(InferenceParameters.model_json_schema())] = {}
     inputs: list[ImageTensor] = Field(min_length=1, max_length=1)
-    outputs: list[RequestedOutput] | None = None
+    outputs: Annotated[list[RequestedOutput], Field(max_length=8)] | None = None
 
 
 class TensorMetadata(BaseModel):
@@ -121,9 +126,11 @@ def open_inference_error(problem: Problem) -> Response:
     return error_response(problem, {"error": problem.detail})
 
 
+_ERROR = {"application/json": InferenceError}
+
+
 def _described(answer: type[BaseModel], *errors: int) -> dict:
-    failed = {"application/json": InferenceError}
-    return {"answers": {200: {"application/json": answer}}, "errors": errors, "error": failed}
+    return {"answers": {200: {"application/json": answer}}, "errors": errors, "error": _ERROR}
 
 
 class Live(BaseModel):
@@ -196,10 +203,13 @@ def model(name: str, version: str = _VERSION) -> dict:
     "What is on a picture, as tensors",
     body={"application/json": InferenceRequest},
     headers={_JSON_LENGTH: {"type": "integer", "minimum": 0}},
-    **_described(InferenceResponse, 400, 404, 413, 415, 422, 503),
+    answers={200: {"application/json": InferenceResponse, "application/octet-stream": {}}},
+    errors=(400, 404, 413, 415, 422, 503),
+    error=_ERROR,
 )
 def infer(name: str, version: str = _VERSION) -> Response:
-    """Boxes (x, y, width and height in pixels), scores and labels of the objects, most confident first."""
+    """Boxes (x, y, width and height in pixels), scores and labels of the objects, most confident first. With the
+    header, the body is as many bytes of JSON and then the picture as a binary tensor; outputs may be binary too."""
     _check_model(name, version)
     if request.headers.get("Content-Encoding", "identity") != "identity":
         abort(415, "the body is compressed, which does little for pictures; send it as it is")
