@@ -81,6 +81,8 @@ def openapi_document(app: Flask, labels: list[str]) -> dict:
         "3.1.0",
         info={"description": "Finds objects on pictures.", "license": {"name": "MIT", "identifier": "MIT"}},
     )
+    for name in app.blueprints:
+        spec.tag({"name": name})
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         view = app.view_functions[rule.endpoint]
         described = getattr(view, "operation", None)

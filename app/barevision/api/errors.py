@@ -62,7 +62,7 @@ def explain(error: Exception) -> Problem:
     if isinstance(error, ImageError):
         return Problem(400, "Bad Request", str(error))
     if isinstance(error, UnknownLabelError):
-        return Problem(422, "Unprocessable Content", str(error))
+        return Problem(422, "Unprocessable Entity", str(error))
     if isinstance(error, BusyError):
         return Problem(503, "Service Unavailable", str(error), {"Retry-After": str(_RETRY_SECONDS)})
     if not isinstance(error, HTTPException):
