@@ -66,7 +66,7 @@ class InferenceParameters(SelectionParameters):
 class InferenceRequest(_Asked):
     """One picture, what to select, and which outputs are wanted."""
 
-    id: str | None = None
+    id: Annotated[str, Field(max_length=1000)] | None = None
     # Checked on its own, for an error that says what is allowed there.
     parameters: Annotated[dict[str, Scalar], WithJsonSchema(InferenceParameters.model_json_schema())] = {}
     inputs: list[ImageTensor] = Field(min_length=1, max_length=1)

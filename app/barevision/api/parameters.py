@@ -32,7 +32,7 @@ class SelectionParameters(BaseModel):
         None, ge=0, le=1, description="Of two boxes that overlap more, the less confident one goes"
     )
     classes: Annotated[str, AfterValidator(_labels)] | None = Field(
-        None, description="Labels of the model with commas between them: only these are answered"
+        None, max_length=10_000, description="Labels of the model with commas between them: only these are answered"
     )
     limit: int | None = Field(None, ge=1, le=100_000, description="At most so many, the most confident ones")
     per_class_nms: bool = Field(False, description="Only boxes of one class take each other out")

@@ -13,6 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 # {"image": "<base64>"} has two of them with a data URL. Each one more may be a value to make, or a level to descend.
 _MAX_JSON_MARKS = 100
+_SHOWN_CHARACTERS = 200
 _JSON_FORM = '{"image": "<base64>"}'
 
 
@@ -68,7 +69,7 @@ def decode_base64(text: str) -> bytes:
 def _pictures_in_form() -> list[Upload]:
     files = [Upload(file.filename or "", file.read) for _, file in request.files.items(multi=True)]
     if not files:
-        fields = ", ".join(request.form) or "none"
+        fields = ", ".join(request.form)[:_SHOWN_CHARACTERS] or "none"
         abort(400, f"the form has no file, only these fields without a file name: {fields}; send the picture as a file")
     return files
 
