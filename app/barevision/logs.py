@@ -41,7 +41,8 @@ def configure_logging(level: str) -> None:
                 }
             },
             "root": {"level": level.upper(), "handlers": ["stdout"]},
-            # The development server's own line for each request would be a second one.
-            "loggers": {"werkzeug": {"level": "WARNING"}},
+            # The development server's own line for each request would be a second one; Pillow's debugging is what
+            # stands in pictures.
+            "loggers": {"werkzeug": {"level": "WARNING"}, "PIL": {"level": "WARNING"}},
         }
     )

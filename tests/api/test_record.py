@@ -133,6 +133,7 @@ with app.test_request_context():
     except ZeroDivisionError:
         app.logger.exception("Exception on %s", "/")
 logging.getLogger("werkzeug").info("a second line")
+logging.getLogger("PIL.TiffImagePlugin").debug("tag: Artist (315) - value: somebody")
 """
 
 
@@ -151,7 +152,8 @@ def test_the_log_is_a_json_object_a_line() -> None:
     assert "ZeroDivisionError" in failure["exc_info"]
 
 
-def test_the_level_is_a_setting() -> None:
+def test_the_level_is_a_setting_and_no_level_logs_pictures() -> None:
+    assert [line["logger"] for line in logged("debug")] == ["barevision.api", "barevision"]
     assert [line["level"] for line in logged("warning")] == ["ERROR"]
 
 

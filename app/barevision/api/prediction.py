@@ -13,8 +13,8 @@ from barevision.api.record import record
 from barevision.detection import Selection
 from barevision.detector import Answer, BusyError, Stopwatch
 
-#: From an encoded picture, what to select and the longest side allowed to an answer.
-Predict = Callable[[bytes, Selection, int | None], Answer]
+#: From an encoded picture, what to select and, if it matters, the longest side allowed, to an answer.
+Predict = Callable[..., Answer]
 
 
 @contextlib.contextmanager
