@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterator
 
 import pytest
 import schemathesis
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, settings, strategies
+from hypothesis import HealthCheck, given, settings, strategies
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from schemathesis import GenerationMode
 
 from barevision.api import BLUEPRINTS
 from barevision.api.describe import openapi_document
@@ -65,12 +67,34 @@ def test_the_service_says_what_is_tested_here(document: dict) -> None:
     assert document == document_without_a_model()
 
 
-@schema.parametrize()
-@settings(max_examples=25, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
-def test_the_service_is_as_described(case: schemathesis.Case, client: FlaskClient) -> None:
+_EXAMPLES = settings(
+    max_examples=30, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+def right_and_wrong() -> Iterator:
+    """Each operation with requests that are as described, and with others if there is something to do wrong."""
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        yield pytest.param(operation, GenerationMode.POSITIVE, id=f"right {operation.label}")
+        if operation.query or operation.body:
+            yield pytest.param(operation, GenerationMode.NEGATIVE, id=f"wrong {operation.label}")
+
+
+# Not schemathesis' own decorator, whose tests have one name all together: pytest-xdist then runs only one of them.
+@pytest.mark.parametrize(("operation", "mode"), [*right_and_wrong()])
+def test_the_service_is_as_described(
+    operation: schemathesis.APIOperation, mode: GenerationMode, client: FlaskClient
+) -> None:
     """Answers have the described statuses, types and forms; what is described as right is taken, other things not."""
-    give_a_picture(case)
-    case.call_and_validate(app=client.application)
+
+    @_EXAMPLES
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def check(case: schemathesis.Case) -> None:
+        give_a_picture(case)
+        case.call_and_validate(app=client.application)
+
+    check()
 
 
 def give_a_picture(case: schemathesis.Case) -> None:
