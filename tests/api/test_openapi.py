@@ -107,7 +107,8 @@ def give_a_picture(case: schemathesis.Case) -> None:
     body = case.body
     if case.path.endswith("/infer"):
         case.headers.pop("Inference-Header-Content-Length", None)
-        case.path_parameters = {**case.path_parameters, "name": "roadsigns"}
+        served = {"name": "roadsigns", "version": "1"}
+        case.path_parameters = {name: served[name] for name in case.path_parameters}
         body.get("parameters", {}).pop("classes", None)
         body["inputs"][0]["data"] = [_BASE64]
     elif case.media_type == "application/json":

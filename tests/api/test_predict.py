@@ -16,6 +16,7 @@ import pytest
 import requests
 from click.testing import CliRunner
 from flask.testing import FlaskClient
+from gunicorn.http.errors import InvalidChunkSize
 from werkzeug.datastructures import MultiDict
 
 from barevision.api import create_app
@@ -233,6 +234,21 @@ def assert_problem(response, status: int) -> None:
     assert response.content_type == "application/problem+json"
     assert set(response.json) == {"type", "title", "status", "detail"}
     assert response.json["status"] == status
+
+
+def test_a_body_in_broken_chunks_is_a_bad_request(client: FlaskClient) -> None:
+    """Gunicorn reads such a body while the app does."""
+
+    class Broken(io.BytesIO):
+        def read(self, size: int = -1) -> bytes:
+            raise InvalidChunkSize(b"x")
+
+        readinto = read
+
+    chunked = {"input_stream": Broken(), "environ_overrides": {"wsgi.input_terminated": True}}
+    response = client.post("/predict", **chunked)
+    assert_problem(response, 400)
+    assert "chunk size" in response.json["detail"]
 
 
 def test_other_paths_and_methods(client: FlaskClient) -> None:

@@ -21,7 +21,8 @@ from barevision import __version__
 from barevision.api import create_app
 from barevision.api.admission import SPARE_THREADS
 from barevision.api.info import release_commit
-from barevision.detector import Detector
+from barevision.detector import Detector, load_detector
+from barevision.settings import load_settings
 from barevision.worker import THREADS
 
 STAGES = ["wait", "decode", "infer", "select"]
@@ -253,6 +254,14 @@ def test_the_service_says_what_it_is(client: FlaskClient, roadsigns: Detector) -
     assert found["limits"]["places"] == 8 - SPARE_THREADS
     assert found["defaults"] == {"confidence": 0.5, "nms": 0.3}
     assert str(roadsigns.settings.models_dir) not in json.dumps(found)
+
+
+def test_the_engine_is_the_one_in_effect(roadsigns: Detector) -> None:
+    settings = load_settings(models_dir=roadsigns.settings.models_dir, engine="opencv")
+    app = create_app(load_detector(settings))
+    engine = app.test_client().get("/info").json["engine"]
+    assert (engine["name"], engine["precision"]) == ("opencv", "float32")
+    assert sample(app, "barevision_model_info", name="roadsigns", engine="opencv") == 1
 
 
 def test_a_release_knows_its_commit_by_its_folder(tmp_path: Path) -> None:

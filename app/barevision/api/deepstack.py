@@ -158,7 +158,7 @@ def _min_confidence() -> float:
 
 
 def _predictions(answer: Answer) -> dict:
-    height, width = answer.image.shape[:2]
+    height, width = answer.size
     seconds = answer.seconds
     found = [_prediction(item, width, height) for item in answer.objects]
     labels = ", ".join(dict.fromkeys(item["label"] for item in found))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flask import Flask, Response, current_app, request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 from barevision.detection import ImageError, ImageTooLargeError
@@ -59,6 +60,9 @@ def explain(error: Exception) -> Problem:
     """
     if isinstance(error, ImageTooLargeError):
         return Problem(413, "Content Too Large", str(error))
+    # Gunicorn reads a body in chunks while the app does.
+    if isinstance(error, ParseException):
+        return Problem(400, "Bad Request", f"the body: {error}")
     if isinstance(error, ImageError):
         return Problem(400, "Bad Request", str(error))
     if isinstance(error, UnknownLabelError):
@@ -88,5 +92,5 @@ def register_errors(app: Flask, dialects: dict[str, Form]) -> None:
                 return form(explain(error))
         return problem_response(explain(error))
 
-    for kind in (HTTPException, ImageError, UnknownLabelError, BusyError):
+    for kind in (HTTPException, ParseException, ImageError, UnknownLabelError, BusyError):
         app.register_error_handler(kind, answer)

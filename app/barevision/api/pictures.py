@@ -69,7 +69,7 @@ def decode_base64(text: str) -> bytes:
 def _pictures_in_form() -> list[Upload]:
     files = [Upload(file.filename or "", file.read) for _, file in request.files.items(multi=True)]
     if not files:
-        fields = ", ".join(request.form)[:_SHOWN_CHARACTERS] or "none"
+        fields = ", ".join(filter(None, request.form))[:_SHOWN_CHARACTERS] or "none"
         abort(400, f"the form has no file, only these fields without a file name: {fields}; send the picture as a file")
     return files
 

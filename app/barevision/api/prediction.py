@@ -50,7 +50,7 @@ def _predict(data: bytes, selection: Selection, max_side: int | None = None) -> 
     answer = current_app.extensions["detector"].answer(data, selection, max_side)
     for stage, seconds in answer.seconds.items():
         found.lap(stage, seconds)
-    height, width = answer.image.shape[:2]
+    height, width = answer.size
     found.sizes.append([width, height])
     found.objects = (found.objects or 0) + len(answer.objects)
     return answer
