@@ -59,11 +59,13 @@ class Answer:
 
     :ivar objects: what `/predict` answers: most confident first.
     :ivar image: the decoded, turned picture, uint8 (height, width, 3) BGR.
+    :ivar size: (height, width) of the turned picture in pixels, which boxes are in.
     :ivar seconds: how long the steps decode, infer and select took.
     """
 
     objects: list[dict]
     image: np.ndarray
+    size: tuple[int, int]
     seconds: dict[str, float]
 
 
@@ -112,7 +114,7 @@ class Detector:
         image = decode_image(data, self.settings.max_pixels, max_side)
         watch.lap("decode")
         objects = self.predict(image, selection, watch)
-        return Answer(objects, image, watch.seconds)
+        return Answer(objects, image, image.shape[:2], watch.seconds)
 
     def predict(
         self, image: np.ndarray, selection: Selection | None = None, watch: Stopwatch | None = None

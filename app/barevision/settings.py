@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     max_pixels: int = Field(50_000_000, ge=1024, description="Largest picture")
     confidence: float = Field(0.5, ge=0, le=1, description="Detections above it are answered")
     nms: float = Field(0.3, ge=0, le=1, description="Largest overlap of two answered boxes")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -2,6 +2,9 @@
 
 from barevision.api import create_app
 from barevision.detector import load_detector
+from barevision.logs import configure_logging
 from barevision.settings import load_settings
 
-app = create_app(load_detector(load_settings()))
+settings = load_settings()
+configure_logging(settings.log_level)
+app = create_app(load_detector(settings))

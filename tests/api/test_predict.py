@@ -7,7 +7,6 @@ import io
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,8 @@ import pytest
 import requests
 from click.testing import CliRunner
 from flask.testing import FlaskClient
-from werkzeug.serving import make_server
+from gunicorn.http.errors import InvalidChunkSize
+from werkzeug.datastructures import MultiDict
 
 from barevision.api import create_app
 from barevision.api.admission import SPARE_THREADS
@@ -25,36 +25,10 @@ from barevision.cli import main
 from barevision.client import Client, ServiceError
 from barevision.detection import encode_image
 from barevision.detector import Detector, load_detector
-from barevision.models import differences, find_source
+from barevision.models import differences
 from barevision.settings import load_settings
 from barevision.worker import THREADS
 from tests.unit.darknet_files import write_model
-
-
-@pytest.fixture(scope="module")
-def client(roadsigns: Detector) -> FlaskClient:
-    return create_app(roadsigns).test_client()
-
-
-@pytest.fixture(scope="module")
-def picture() -> bytes:
-    return find_source("roadsigns").golden.image
-
-
-@pytest.fixture(scope="module")
-def expected() -> list[dict]:
-    return find_source("roadsigns").golden.expected
-
-
-@pytest.fixture(scope="module")
-def url(roadsigns: Detector) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, create_app(roadsigns), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_a_client_of_the_tutorial_works_unchanged(url: str, picture: bytes, expected: list[dict]) -> None:
@@ -115,6 +89,74 @@ def test_thresholds_are_parameters(client: FlaskClient, picture: bytes, expected
     assert none == []
 
 
+def test_only_some_classes_and_at_most_so_many(client: FlaskClient, picture: bytes, expected: list[dict]) -> None:
+    some = client.post("/predict", query_string={"classes": "stop, no entry"}, data=picture).json
+    assert differences([item for item in expected if item["label"] in ("stop", "no entry")], some) == []
+    assert differences(expected[:2], client.post("/predict?limit=2", data=picture).json) == []
+
+
+def test_boxes_of_other_classes_stay_if_asked_so(
+    client: FlaskClient, roadsigns: Detector, picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two classes at one place, as somebody on a motorcycle."""
+    rows = np.zeros((2, 4 + len(roadsigns.model.labels)), np.float32)
+    rows[:, :4], rows[0, 4], rows[1, 5] = 0.5, 0.9, 0.8
+    monkeypatch.setattr(type(roadsigns.engine), "infer", lambda *_: rows)
+    assert [item["label"] for item in client.post("/predict", data=picture).json] == ["stop"]
+    both = client.post("/predict?per_class_nms=true", data=picture).json
+    assert [item["label"] for item in both] == ["stop", "give way"]
+
+
+def test_several_files_have_an_answer_each(client: FlaskClient, picture: bytes, expected: list[dict]) -> None:
+    """In their order, whatever they are called; what can't be read loses its own answer only."""
+    empty = encode_image(np.full((60, 80, 3), 127, np.uint8), ".png")
+    files = [("a", picture, "x.jpg"), ("a", empty, "x.jpg"), ("b", b"no picture", "bad.jpg"), ("c", picture, "x.jpg")]
+    parts = MultiDict((field, (io.BytesIO(data), name)) for field, data, name in files)
+    response = client.post("/predict", data=parts)
+    assert response.status_code == 200
+    assert [item["file"] for item in response.json] == ["x.jpg", "x.jpg", "bad.jpg", "x.jpg"]
+    first, second, bad, last = response.json
+    assert set(first) == set(last) == {"file", "objects"}
+    assert differences(expected, first["objects"]) == differences(expected, last["objects"]) == []
+    assert second["objects"] == []
+    assert set(bad) == {"file", "problem"}
+    assert (bad["problem"]["status"], bad["problem"]["type"]) == (400, "about:blank")
+    assert "no picture" in bad["problem"]["detail"]
+
+
+def test_a_service_that_fails_has_no_answers_of_several(
+    client: FlaskClient, roadsigns: Detector, picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(roadsigns.engine), "infer", lambda *_: 1 / 0)
+    parts = {"a": (io.BytesIO(picture), "a.jpg"), "b": (io.BytesIO(picture), "b.jpg")}
+    assert_problem(client.post("/predict", data=parts), 500)
+
+
+def test_several_files_are_no_annotated_picture(client: FlaskClient, picture: bytes) -> None:
+    parts = {"a": (io.BytesIO(picture), "a.jpg"), "b": (io.BytesIO(picture), "b.jpg")}
+    response = client.post("/predict?annotate=1", data=parts)
+    assert_problem(response, 406)
+    assert "2 pictures can't be answered as image/jpeg" in response.json["detail"]
+
+
+@pytest.mark.parametrize(
+    ("annotate", "accept", "kind"),
+    [
+        ("1", "*/*", "image/jpeg"),
+        ("true", "application/json", "image/jpeg"),
+        ("1", "image/png", "image/png"),
+        ("1", "text/html,image/png,*/*;q=0.1", "image/png"),
+        ("0", "*/*", "application/json"),
+        ("0", "image/png", "image/png"),
+    ],
+)
+def test_the_annotated_picture_by_a_parameter(
+    client: FlaskClient, picture: bytes, annotate: str, accept: str, kind: str
+) -> None:
+    response = client.post(f"/predict?annotate={annotate}", data=picture, headers={"Accept": accept})
+    assert (response.status_code, response.content_type) == (200, kind)
+
+
 @pytest.mark.parametrize(("kind", "magic"), [("image/jpeg", b"\xff\xd8"), ("image/png", b"\x89PNG")])
 def test_the_annotated_picture(client: FlaskClient, picture: bytes, kind: str, magic: bytes) -> None:
     response = client.post("/predict", data=picture, headers={"Accept": kind})
@@ -167,6 +209,14 @@ def bomb() -> bytes:
         ({"data": bytes(20 * 2**20 + 1)}, 413, "20971520 bytes"),
         ({"data": bomb}, 413, "8000x8000 = 64000000 pixels, allowed are 50000000"),
         ({"data": b"x", "query_string": "confidence=2"}, 422, "confidence='2'"),
+        ({"data": b"x", "query_string": "limit=0"}, 422, "limit='0'"),
+        ({"data": b"x", "query_string": "limit=1.5"}, 422, "limit='1.5'"),
+        ({"data": b"x", "query_string": "limit=" + "9" * 5000}, 422, "limit='999"),
+        ({"data": b"x", "query_string": "per_class_nms=maybe"}, 422, "per_class_nms='maybe'"),
+        ({"data": b"x", "query_string": "annotate=2"}, 422, "annotate='2'"),
+        ({"data": b"x", "query_string": "classes="}, 422, "labels with commas"),
+        ({"data": b"x", "query_string": "classes=stop,,no entry"}, 422, "labels with commas"),
+        ({"data": b"x", "query_string": "classes=dog,stop"}, 422, "no class dog; it has stop, give way"),
         ({"data": b"x", "query_string": "confidence=nan"}, 422, "confidence='nan'"),
         ({"data": b"x", "query_string": "confidance=0.2"}, 422, "parameters are confidence, nms"),
         ({"data": b"x", "query_string": "nms=0.2&nms=x"}, 422, "nms is given 2 times"),
@@ -186,8 +236,24 @@ def assert_problem(response, status: int) -> None:
     assert response.json["status"] == status
 
 
+def test_a_body_in_broken_chunks_is_a_bad_request(client: FlaskClient) -> None:
+    """Gunicorn reads such a body while the app does."""
+
+    class Broken(io.BytesIO):
+        def read(self, size: int = -1) -> bytes:
+            raise InvalidChunkSize(b"x")
+
+        readinto = read
+
+    chunked = {"input_stream": Broken(), "environ_overrides": {"wsgi.input_terminated": True}}
+    response = client.post("/predict", **chunked)
+    assert_problem(response, 400)
+    assert "chunk size" in response.json["detail"]
+
+
 def test_other_paths_and_methods(client: FlaskClient) -> None:
     assert_problem(client.get("/nothing"), 404)
+    assert_problem(client.post("//predict", data=b"x"), 404)
     response = client.get("/predict")
     assert_problem(response, 405)
     assert "POST" in response.headers["Allow"]

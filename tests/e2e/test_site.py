@@ -112,7 +112,18 @@ def test_a_request_is_in_the_log_under_its_id(lab: Lab, machine: str) -> None:
     headers = {"X-Request-ID": f"deploy-test-{machine}"}
     response = requests.get(url(lab, machine, "/healthz"), headers=headers, timeout=30)
     assert response.headers["X-Request-ID"] == headers["X-Request-ID"]
-    assert headers["X-Request-ID"] in journal(lab, machine)
+    (line,) = [line for line in journal(lab, machine).splitlines() if headers["X-Request-ID"] in line]
+    assert json.loads(line[line.index("{") :])["path"] == "/healthz"
+    assert headers["X-Request-ID"] in lab.ssh(machine, "sudo cat /var/log/nginx/access.log")
+
+
+@each_machine
+def test_the_service_says_what_runs_and_its_numbers_to_the_machine_alone(lab: Lab, machine: str) -> None:
+    info = requests.get(url(lab, machine, "/info"), timeout=30).json()
+    assert lab.ssh(machine, "readlink /opt/barevision/current") == f"releases/{info['commit']}"
+    assert_is_problem(requests.get(url(lab, machine, "/metrics"), timeout=30), 403)
+    ask = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1/metrics').read().decode())"
+    assert "process_resident_memory_bytes" in lab.ssh(machine, f'python3 -c "{ask}"')
 
 
 def test_a_second_run_changes_nothing(lab: Lab) -> None:

@@ -41,6 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
         status = int(self.path[1:]) if self.path[1:].isdigit() else 200
         answer = json.dumps({"mine": status, **self.headers}).encode()
         self.send_response(status)
+        self.send_header("X-Request-ID", self.headers["X-Request-ID"])
         self.send_header("Content-Type", "application/problem+json" if status >= 400 else "application/json")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -64,6 +65,7 @@ class Nginx:
     """A running NGINX. `seen` lists the requests that came through, as (path, bytes of the body)."""
 
     address: tuple[str, int]
+    access_log: Path
     backend: _Backend | None = None
     seen: list[tuple[str, int]] = field(default_factory=list)
 
@@ -91,21 +93,25 @@ def free_port() -> int:
 def nginx(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nginx]:
     """The site with a small body limit; without a service behind it if the test is marked so by its name."""
     upstream, port = tmp_path / "upstream", free_port()
-    site = Site(app_max_body_bytes=_LIMIT, gunicorn_socket=str(upstream), nginx_port=port, nginx_client_timeout=5)
-    (tmp_path / "site").write_text(site.render("nginx", "etc/nginx/sites-available/barevision"))
+    own = getattr(request, "param", {})
+    site = Site(
+        app_max_body_bytes=_LIMIT, gunicorn_socket=str(upstream), nginx_port=port, nginx_client_timeout=5, **own
+    )
+    text = site.render("nginx", "etc/nginx/sites-available/barevision")
+    (tmp_path / "site").write_text(text.replace("/var/log/nginx/access.log", str(tmp_path / "access.log")))
     folders = "".join(
         f"{name}_temp_path {tmp_path}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     user = "user root; " if os.geteuid() == 0 else ""
     (tmp_path / "nginx.conf").write_text(
         f"{user}daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; "
-        f"events {{}} http {{ {folders} access_log off; include {tmp_path}/site; }}"
+        f"events {{}} http {{ {folders} include {tmp_path}/site; }}"
     )
     command = [_NGINX, "-c", str(tmp_path / "nginx.conf")]
     tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert tested.returncode == 0, tested.stderr
 
-    running = Nginx(("127.0.0.1", port))
+    running = Nginx(("127.0.0.1", port), tmp_path / "access.log")
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
         if "without_service" not in request.node.name:
@@ -205,6 +211,52 @@ def test_the_request_id_is_passed_on_and_answered(nginx: Nginx) -> None:
     assert harmful.headers["X-Request-ID"] == harmful.json()["X-Request-ID"]
     assert len(harmful.headers["X-Request-ID"]) == 32
     assert refused.headers["X-Request-ID"] == "mine-2"
+
+
+def test_a_long_id_of_a_client_is_kept_up_to_the_apps_limit(nginx: Nginx) -> None:
+    assert requests.get(nginx.url, headers={"X-Request-ID": "a" * 128}, timeout=10).json()["X-Request-ID"] == "a" * 128
+    assert len(requests.get(nginx.url, headers={"X-Request-ID": "a" * 129}, timeout=10).json()["X-Request-ID"]) == 32
+
+
+def test_the_log_has_a_line_a_request_under_its_id_and_no_query(nginx: Nginx) -> None:
+    requests.post(
+        f'{nginx.url}/predict"?api_key=secret', data=b"x" * 99, headers={"X-Request-ID": "mine-3"}, timeout=10
+    )
+    requests.post(nginx.url, data=b"x" * (_LIMIT + 1), headers={"X-Request-ID": "mine-4"}, timeout=10)
+    _wait_for_lines(nginx.access_log, 2)
+
+    passed, refused = (json.loads(line) for line in nginx.access_log.read_text().splitlines())
+
+    assert (passed["request_id"], passed["path"], passed["status"]) == ("mine-3", "/predict%22", 200)
+    assert passed["bytes_in"] > 99
+    assert float(passed["app_seconds"]) >= 0
+    assert (refused["request_id"], refused["path"], refused["status"]) == ("mine-4", "/", 413)
+    assert "secret" not in nginx.access_log.read_text()
+
+
+def _wait_for_lines(path: Path, count: int) -> None:
+    for _ in range(100):
+        if len(path.read_text().splitlines()) >= count:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"{path} has no {count} lines")
+
+
+def test_this_machine_may_read_the_metrics(nginx: Nginx) -> None:
+    answer = requests.get(f"{nginx.url}/metrics", timeout=10)
+    assert answer.status_code == 200
+    assert answer.json()["X-Forwarded-For"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "nginx", [{"nginx_metrics_sources": ["192.0.2.0/24"]}, {"nginx_metrics_sources": []}], indirect=True
+)
+def test_others_may_not_read_the_metrics(nginx: Nginx) -> None:
+    for path in ("/metrics", "//metrics", "/x/../metrics", "/%6Detrics"):
+        status, document = nginx.talk(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        assert (status, document["status"]) == (403, 403), path
+    assert nginx.seen == []
+    assert requests.get(f"{nginx.url}/predict", timeout=10).status_code == 200
 
 
 def test_the_app_learns_who_asked_and_nobody_learns_the_version(nginx: Nginx) -> None:

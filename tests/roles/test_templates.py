@@ -39,6 +39,7 @@ _OWN = {
     "gunicorn_threads": 5,
     "nginx_port": 8080,
     "nginx_server_name": "detector.example",
+    "app_log_level": "warning",
 }
 
 
@@ -88,6 +89,7 @@ def test_the_app_takes_its_settings(site: Site, monkeypatch: pytest.MonkeyPatch)
     assert found.max_bytes == site.value("app_max_body_bytes")
     assert str(found.models_dir) == site.value("app_models_dir")
     assert found.queue_seconds == site.value("app_queue_seconds")
+    assert found.log_level == site.value("app_log_level")
     assert (found.confidence, found.nms) == (0.5, 0.3)
 
 
@@ -188,6 +190,7 @@ def test_what_nginx_answers_itself_is_a_problem_document(site: Site) -> None:
     assert {words[-2].removeprefix("=") for words in answered} == set(bodies)
     assert {code for words in answered for code in words[:-2]} >= {
         "400",
+        "403",
         "404",
         "413",
         "414",
@@ -207,6 +210,10 @@ def test_the_model_is_loaded_once_and_after_the_fork(site: Site, gunicorn_settin
     assert gunicorn_settings["preload_app"] is False
     assert gunicorn_settings["control_socket_disable"] is True
     assert "bind" not in gunicorn_settings
+
+
+def test_a_request_has_one_line_in_the_log_and_that_is_the_apps(gunicorn_settings: dict) -> None:
+    assert gunicorn_settings["accesslog"] is None
 
 
 def test_gunicorn_takes_its_settings(site: Site, tmp_path: Path) -> None:

@@ -1,14 +1,22 @@
-"""The HTTP service: one blueprint a dialect, every error as application/problem+json."""
+"""The HTTP service: one blueprint a dialect, every error in its dialect's form, else as application/problem+json."""
 
 from __future__ import annotations
 
 from flask import Flask
 
 from barevision.api.admission import Door
+from barevision.api.deepstack import deepstack, deepstack_error
+from barevision.api.documents import documents
 from barevision.api.errors import register_errors
 from barevision.api.health import health, readiness
+from barevision.api.info import info
+from barevision.api.metrics import Metrics, metrics
+from barevision.api.openinference import open_inference, open_inference_error
 from barevision.api.predict import predict
+from barevision.api.record import register_record
 from barevision.detector import Detector
+
+BLUEPRINTS = (predict, deepstack, open_inference, health, info, metrics, documents)
 
 
 def create_app(detector: Detector) -> Flask:
@@ -19,12 +27,16 @@ def create_app(detector: Detector) -> Flask:
     # A form's fields stay in memory, its files are spooled to disk. No limit of their own: the error would be another.
     app.config["MAX_FORM_MEMORY_SIZE"] = app.config["MAX_CONTENT_LENGTH"]
     app.config["MAX_FORM_PARTS"] = 20
+    # //predict is no path of ours; a redirect would lose the picture.
+    app.url_map.merge_slashes = False
     app.extensions["detector"] = detector
     app.extensions["door"] = Door()
+    app.extensions["metrics"] = Metrics(detector)
     app.extensions["readiness"] = readiness(detector)
     app.json.sort_keys = False
     app.json.compact = True
-    app.register_blueprint(predict)
-    app.register_blueprint(health)
-    register_errors(app)
+    register_record(app)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    register_errors(app, {"/v1": deepstack_error, "/v2": open_inference_error})
     return app

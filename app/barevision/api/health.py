@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import logging
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, current_app
+from pydantic import BaseModel
+from werkzeug.exceptions import ServiceUnavailable
 
-from barevision.api.errors import problem
+from barevision.api.describe import operation
 from barevision.detector import Detector, WrongAnswerError
 
 health = Blueprint("health", __name__)
 _log = logging.getLogger(__name__)
+
+
+class Healthy(BaseModel):
+    """The process answers."""
+
+    status: str
+
+
+class ReadyModel(BaseModel):
+    """The model answered its golden image rightly."""
+
+    status: str
+    model: str
+    detail: str
 
 
 def readiness(detector: Detector) -> tuple[bool, str]:
@@ -26,17 +42,19 @@ def readiness(detector: Detector) -> tuple[bool, str]:
 
 
 @health.get("/healthz")
+@operation("Whether the process lives", answers={200: {"application/json": Healthy}})
 def healthz() -> dict:
     """The process answers."""
     return {"status": "ok"}
 
 
 @health.get("/readyz")
-def readyz() -> dict | Response:
+@operation("Whether the model answers rightly", answers={200: {"application/json": ReadyModel}}, errors=(503,))
+def readyz() -> dict:
     """The model answered its golden image rightly."""
     ready, finding = current_app.extensions["readiness"]
     if not ready:
-        return problem(503, "Service Unavailable", finding)
+        raise ServiceUnavailable(finding)
     return {
         "status": "ready",
         "model": current_app.extensions["detector"].model.name,

@@ -1,28 +1,40 @@
-"""The encoded picture of a request, in whichever way it was sent."""
+"""The encoded pictures of a request, in whichever way they were sent."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from flask import abort, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 # {"image": "<base64>"} has two of them with a data URL. Each one more may be a value to make, or a level to descend.
 _MAX_JSON_MARKS = 100
+_SHOWN_CHARACTERS = 200
+_JSON_FORM = '{"image": "<base64>"}'
 
 
-def read_picture() -> bytes:
-    """The encoded picture: the first file of a form, the base64 in a JSON object, or else the body as it is."""
+@dataclass(frozen=True)
+class Upload:
+    """A picture that was sent: `read` gives its bytes, once; `name` is its file's, or ""."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+def read_pictures() -> list[Upload]:
+    """At least one: the files of a form in their order, the base64 in a JSON object, or else the body as it is."""
     if request.mimetype == "multipart/form-data":
-        return _picture_in_form()
-    if request.mimetype == "application/json":
-        return _picture_in_json()
-    return _body()
+        return _pictures_in_form()
+    data = _picture_in_json() if request.mimetype == "application/json" else read_body()
+    return [Upload("", lambda: data)]
 
 
-def _body() -> bytes:
+def read_body() -> bytes:
+    """The body as it is."""
     # Flask would keep a second reference to it until the answer is sent.
     data = request.get_data(cache=False)
     if len(data) > current_app.extensions["detector"].settings.max_bytes:
@@ -30,31 +42,44 @@ def _body() -> bytes:
     return data
 
 
-def _picture_in_form() -> bytes:
-    file = next(iter(request.files.values()), None)
-    if file is None:
-        fields = ", ".join(request.form) or "none"
-        abort(400, f"the form has no file, only these fields without a file name: {fields}; send the picture as a file")
-    return file.read()
+def parse_json(body: bytes, expected: str) -> object:
+    """The JSON in `body`, refused with 400 if it has more values than any honest request.
 
-
-def _picture_in_json() -> bytes:
-    body = _json_body()
-    text = body.get("image") if isinstance(body, dict) else None
-    if not isinstance(text, str):
-        abort(400, 'expected {"image": "<base64>"}')
-    try:
-        # Mail's and base64(1)'s base64 has line breaks.
-        return base64.b64decode("".join((text.partition("base64,")[2] or text).split()), validate=True)
-    except (binascii.Error, ValueError):
-        abort(400, '"image" is not valid base64')
-
-
-def _json_body() -> object:
-    body = _body()
+    :param expected: what an error says that it should be.
+    """
     if sum(body.count(mark) for mark in (b"{", b"[", b",")) > _MAX_JSON_MARKS:
-        abort(400, f'the JSON has more than {_MAX_JSON_MARKS} values, expected {{"image": "<base64>"}}')
+        abort(400, f"the JSON has more than {_MAX_JSON_MARKS} values, expected {expected}")
     try:
         return json.loads(body)
     except ValueError as error:
-        abort(400, f'the body is no JSON ({error}), expected {{"image": "<base64>"}}')
+        abort(400, f"the body is no JSON ({error}), expected {expected}")
+
+
+def decode_base64(text: str) -> bytes:
+    """The bytes in `text`, which may be a `data:` URL and have line breaks, as mail's and base64(1)'s has.
+
+    :raises ValueError: it is no base64.
+    """
+    try:
+        return base64.b64decode("".join((text.partition("base64,")[2] or text).split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("not valid base64") from None
+
+
+def _pictures_in_form() -> list[Upload]:
+    files = [Upload(file.filename or "", file.read) for _, file in request.files.items(multi=True)]
+    if not files:
+        fields = ", ".join(filter(None, request.form))[:_SHOWN_CHARACTERS] or "none"
+        abort(400, f"the form has no file, only these fields without a file name: {fields}; send the picture as a file")
+    return files
+
+
+def _picture_in_json() -> bytes:
+    body = parse_json(read_body(), _JSON_FORM)
+    text = body.get("image") if isinstance(body, dict) else None
+    if not isinstance(text, str):
+        abort(400, f"expected {_JSON_FORM}")
+    try:
+        return decode_base64(text)
+    except ValueError as error:
+        abort(400, f'"image" is {error}')

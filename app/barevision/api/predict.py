@@ -3,59 +3,93 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, current_app, jsonify, request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from werkzeug.exceptions import NotAcceptable, UnprocessableEntity
+from pydantic import BaseModel, Field
+from werkzeug.exceptions import NotAcceptable
 
-from barevision.api.admission import stop_if_client_is_gone
-from barevision.api.pictures import read_picture
-from barevision.detection import LARGEST_SIDES, Selection, SideTooLongError, annotate, encode_image
-from barevision.detector import Detector
+from barevision.api.describe import PICTURE_BODY, PICTURE_FORM, ProblemDocument, operation
+from barevision.api.errors import explain, problem_document
+from barevision.api.parameters import SelectionParameters, query_parameters
+from barevision.api.pictures import Upload, read_pictures
+from barevision.api.prediction import Predict, turn
+from barevision.detection import LARGEST_SIDES, ImageError, Selection, SideTooLongError, annotate, encode_image
 
 predict = Blueprint("predict", __name__)
 
 _ANNOTATED = {"image/jpeg": ".jpg", "image/png": ".png"}
 
 
-class Parameters(BaseModel):
-    """The query parameters; anything else in the query is an error."""
+class Parameters(SelectionParameters):
+    """The query parameters of ``/predict``."""
 
-    model_config = ConfigDict(extra="forbid")
+    annotate: bool = Field(False, description="Answer the picture with boxes drawn, as Accept: image/jpeg does")
 
-    confidence: float | None = Field(None, ge=0, le=1)
-    nms: float | None = Field(None, ge=0, le=1)
+
+class PictureInJson(BaseModel):
+    """A picture in a JSON object."""
+
+    image: str = Field(description="base64, or a data: URL", json_schema_extra={"contentEncoding": "base64"})
+
+
+class DetectedObject(BaseModel):
+    """One object on a picture."""
+
+    boxes: list[int] = Field(min_length=4, max_length=4, description="x, y, width and height in pixels")
+    color: list[int] = Field(min_length=3, max_length=3, description="The class's colour")
+    label: str
+    confidence: float = Field(ge=0, le=1)
+
+
+class PictureAnswer(BaseModel):
+    """One of several pictures: its objects, or what was wrong with it."""
+
+    file: str
+    objects: list[DetectedObject] | None = None
+    problem: ProblemDocument | None = None
 
 
 @predict.post("/predict")
+@operation(
+    "What is on a picture",
+    query=Parameters,
+    body={**PICTURE_BODY, "multipart/form-data": PICTURE_FORM, "application/json": PictureInJson},
+    answers={200: {"application/json": list[DetectedObject] | list[PictureAnswer], "image/jpeg": {}, "image/png": {}}},
+    errors=(400, 406, 413, 422, 503),
+)
 def predict_objects() -> Response:
-    """Answers what is on the posted picture: a JSON list, or the annotated picture if the client accepts only that."""
-    detector = current_app.extensions["detector"]
-    parameters = _parameters()
-    kind = request.accept_mimetypes.best_match(["application/json", *_ANNOTATED], "application/json")
-    with current_app.extensions["door"].enter(request.environ), detector.turn():
-        data = read_picture()
-        stop_if_client_is_gone(request.environ)
-        selection = detector.selection(parameters.confidence, parameters.nms)
+    """Answers a JSON list of objects, most confident first; the picture with boxes drawn if the client asks for that;
+    of several pictures in a form, a list with an entry for each."""
+    parameters = query_parameters(Parameters)
+    selection = parameters.selection(current_app.extensions["detector"])
+    kind = _kind(parameters.annotate)
+    with turn() as predict_picture:
+        uploads = read_pictures()
         if kind in _ANNOTATED:
-            return _annotated(detector, data, selection, kind)
-        return jsonify(detector.answer(data, selection).objects)
+            return _annotated(predict_picture, uploads, selection, kind)
+        if len(uploads) > 1:
+            return jsonify([_answer_of_several(predict_picture, upload, selection) for upload in uploads])
+        return jsonify(predict_picture(uploads[0].read(), selection).objects)
 
 
-def _annotated(detector: Detector, data: bytes, selection: Selection, kind: str) -> Response:
+def _kind(annotated: bool) -> str:
+    """The media type to answer with: what is asked for in the query counts more than what is accepted."""
+    offered = list(_ANNOTATED) if annotated else ["application/json", *_ANNOTATED]
+    return request.accept_mimetypes.best_match(offered, offered[0])
+
+
+def _annotated(predict_picture: Predict, uploads: list[Upload], selection: Selection, kind: str) -> Response:
+    if len(uploads) > 1:
+        raise NotAcceptable(f"{len(uploads)} pictures can't be answered as {kind}; ask for application/json")
     extension = _ANNOTATED[kind]
     try:
-        answer = detector.answer(data, selection, LARGEST_SIDES[extension])
+        answer = predict_picture(uploads[0].read(), selection, LARGEST_SIDES[extension])
     except SideTooLongError as error:
         raise NotAcceptable(f"{error} in {kind}; ask for application/json") from None
     return Response(encode_image(annotate(answer.image, answer.objects), extension), content_type=kind)
 
 
-def _parameters() -> Parameters:
-    for name, values in request.args.lists():
-        if len(values) > 1:
-            raise UnprocessableEntity(f"{name} is given {len(values)} times, expected once")
+def _answer_of_several(predict_picture: Predict, upload: Upload, selection: Selection) -> dict:
+    """A picture that can't be read loses its own answer, not the others'."""
     try:
-        return Parameters(**request.args.to_dict())
-    except ValidationError as error:
-        details = "; ".join(f"{item['loc'][0]}={item['input']!r}: {item['msg']}" for item in error.errors())
-        allowed = ", ".join(Parameters.model_fields)
-        raise UnprocessableEntity(f"{details} (parameters are {allowed})") from None
+        return {"file": upload.name, "objects": predict_picture(upload.read(), selection).objects}
+    except ImageError as error:
+        return {"file": upload.name, "problem": problem_document(explain(error))}

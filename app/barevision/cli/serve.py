@@ -18,7 +18,10 @@ def serve(model: str | None, host: str, port: int) -> None:
 
     from barevision.api import create_app
     from barevision.detector import load_detector
+    from barevision.logs import configure_logging
 
-    app = create_app(load_detector(load_settings(model=model), progress()))
+    settings = load_settings(model=model)
+    configure_logging(settings.log_level)
+    app = create_app(load_detector(settings, progress()))
     click.echo(f"Barevision listens on http://{host}:{port} (Ctrl-C ends it)")
     run_simple(host, port, app, threaded=True)

@@ -23,8 +23,9 @@ class OpenCVEngine:
         # cv2 keeps this number for the process, not for the network.
         cv2.setNumThreads(threads)
         self._lock = threading.Lock()
-        shape = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
-        self.input_size = (shape[2].dim_value, shape[3].dim_value)
+        source = onnx.load(path).graph.input[0].type.tensor_type
+        self.input_size = (source.shape.dim[2].dim_value, source.shape.dim[3].dim_value)
+        self.precision = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(source.elem_type)).name
 
     def infer(self, blob: np.ndarray) -> np.ndarray:
         with self._lock:

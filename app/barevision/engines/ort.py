@@ -12,6 +12,8 @@ from barevision.engines import EngineError
 # The Linux wheel carries telemetry; nothing of ours phones home.
 onnxruntime.disable_telemetry_events()
 
+_PRECISIONS = {"tensor(float)": "float32", "tensor(float16)": "float16"}
+
 
 class OnnxRuntimeEngine:
     """See `Engine`. A session may be run by several threads at once and releases the GIL while it does."""
@@ -29,6 +31,7 @@ class OnnxRuntimeEngine:
         source = self._session.get_inputs()[0]
         self._input = source.name
         self.input_size = (source.shape[2], source.shape[3])
+        self.precision = _PRECISIONS[source.type]
 
     def infer(self, blob: np.ndarray) -> np.ndarray:
         return self._session.run(None, {self._input: blob})[0][0]

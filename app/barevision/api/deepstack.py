@@ -1,0 +1,186 @@
+"""``/v1``: the dialect of DeepStack and CodeProject.AI, which camera software speaks.
+
+Seen in DeepStack's server and its clients, in CodeProject.AI's and in what Blue Iris asks other servers that speak it.
+"""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, abort, current_app, jsonify, request
+from pydantic import BaseModel, Field
+
+from barevision import __version__
+from barevision.api.describe import PICTURE_FORM, operation
+from barevision.api.errors import Problem, error_response, shown
+from barevision.api.pictures import read_pictures
+from barevision.api.prediction import turn
+from barevision.api.record import record
+from barevision.detector import Answer, Detector
+
+deepstack = Blueprint("deepstack", __name__, url_prefix="/v1")
+
+#: DeepStack's.
+_MIN_CONFIDENCE = 0.4
+_MILLISECONDS = 1000
+
+
+class Prediction(BaseModel):
+    """One object: its corners in pixels."""
+
+    confidence: float = Field(ge=0, le=1)
+    label: str
+    x_min: int = Field(ge=0)
+    y_min: int = Field(ge=0)
+    x_max: int = Field(ge=0)
+    y_max: int = Field(ge=0)
+
+
+class Predictions(BaseModel):
+    """What is on a picture."""
+
+    success: bool
+    message: str
+    predictions: list[Prediction] = Field(description="Most confident first")
+    count: int
+    inferenceMs: int = Field(description="The network's time")  # noqa: N815 (the dialect's name)
+    processMs: int = Field(description="With decoding and selecting")  # noqa: N815
+    analysisRoundTripMs: int = Field(description="With waiting")  # noqa: N815
+
+
+class Failure(BaseModel):
+    """What went wrong."""
+
+    success: bool
+    error: str
+
+
+class Status(BaseModel):
+    """That the service is there, and which."""
+
+    success: bool
+    message: str
+    version: dict
+
+
+class Models(BaseModel):
+    """The models that may stand in /v1/vision/custom/<name>."""
+
+    success: bool
+    models: list[str]
+
+
+def deepstack_error(problem: Problem) -> Response:
+    """`problem` as clients of DeepStack expect it: its status, and words."""
+    return error_response(problem, {"success": False, "error": problem.detail})
+
+
+_FIELDS = {
+    "min_confidence": {"type": "number", "minimum": 0, "maximum": 1, "default": _MIN_CONFIDENCE},
+    "api_key": {"type": "string"},
+}
+_DETECTION = {
+    "body": {"multipart/form-data": {**PICTURE_FORM, "properties": {**PICTURE_FORM["properties"], **_FIELDS}}},
+    "answers": {200: {"application/json": Predictions}},
+    "errors": (400, 404, 413, 503),
+    "error": {"application/json": Failure},
+}
+
+
+@deepstack.post("/vision/detection")
+@operation("What is on a picture, for DeepStack's clients", **_DETECTION)
+def detection() -> Response:
+    """A form with the picture in `image` and, if wanted, `min_confidence` (0.4). An `api_key` is ignored."""
+    detector: Detector = current_app.extensions["detector"]
+    with turn() as predict_picture:
+        # The picture first: looking for fields would take a body that is no form for one.
+        data = read_pictures()[0].read()
+        # Only boxes of one class take each other out there: who sits on a motorcycle is not lost.
+        selection = detector.selection(confidence=_min_confidence(), per_class_nms=True)
+        return jsonify(_predictions(predict_picture(data, selection)))
+
+
+@deepstack.post("/vision/custom/<name>")
+@operation("The same by the model's name", **_DETECTION)
+def custom(name: str) -> Response:
+    """As /v1/vision/detection, if `name` is the model that is served."""
+    served = current_app.extensions["detector"].model.name
+    if name != served:
+        abort(404, f"there is no model {shown(name)}; this service has {served}")
+    return detection()
+
+
+@deepstack.route("/vision/custom/list", methods=["GET", "POST"])
+@operation("The models by name", answers={200: {"application/json": Models}})
+def models() -> dict:
+    """Blue Iris asks for it when it looks for models."""
+    return {"success": True, "models": [current_app.extensions["detector"].model.name]}
+
+
+@deepstack.get("/status/ping")
+@deepstack.get("/status/version")
+@deepstack.get("/server/status/ping")
+@deepstack.get("/server/status/version")
+@operation("Whether the service is there", answers={200: {"application/json": Status}})
+def ping() -> dict:
+    """CodeProject.AI answers its version to a ping."""
+    return {"success": True, "message": __version__, "version": _version()}
+
+
+@deepstack.get("/status/updateavailable")
+@deepstack.get("/server/status/updateavailable")
+@operation("That no update is known", answers={200: {"application/json": Status}})
+def update_available() -> dict:
+    """Blue Iris asks for it. A deployment decides what runs: there is never an update to be had from here."""
+    version = _version()
+    return {
+        "success": True,
+        "message": "This is the current version",
+        "version": version,
+        "current": version,
+        "latest": version,
+        "updateAvailable": False,
+    }
+
+
+def _version() -> dict:
+    major, minor, patch = (int(part) for part in __version__.split("."))
+    return {"major": major, "minor": minor, "patch": patch}
+
+
+def _min_confidence() -> float:
+    text = request.values.get("min_confidence") or _MIN_CONFIDENCE
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        abort(400, f"min_confidence is {shown(text)}, expected a number from 0 to 1")
+    return value
+
+
+def _predictions(answer: Answer) -> dict:
+    height, width = answer.size
+    seconds = answer.seconds
+    found = [_prediction(item, width, height) for item in answer.objects]
+    labels = ", ".join(dict.fromkeys(item["label"] for item in found))
+    return {
+        "success": True,
+        "message": f"Found {labels}" if found else "No objects found",
+        "predictions": found,
+        "count": len(found),
+        "inferenceMs": round(seconds["infer"] * _MILLISECONDS),
+        "processMs": round(sum(seconds.values()) * _MILLISECONDS),
+        "analysisRoundTripMs": round(record().milliseconds()),
+    }
+
+
+def _prediction(item: dict, width: int, height: int) -> dict:
+    """Corners within the picture: clients cut them out of it."""
+    x, y, box_width, box_height = item["boxes"]
+    return {
+        "confidence": item["confidence"],
+        "label": item["label"],
+        "x_min": min(max(x, 0), width),
+        "y_min": min(max(y, 0), height),
+        "x_max": min(max(x + box_width, 0), width),
+        "y_max": min(max(y + box_height, 0), height),
+    }

@@ -1,0 +1,56 @@
+"""The one way from a request to what is on its pictures, whichever dialect asked."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from flask import current_app, request
+from werkzeug.exceptions import ClientDisconnected
+
+from barevision.api.admission import stop_if_client_is_gone
+from barevision.api.record import record
+from barevision.detection import Selection
+from barevision.detector import Answer, BusyError, Stopwatch
+
+#: From an encoded picture, what to select and, if it matters, the longest side allowed, to an answer.
+Predict = Callable[..., Answer]
+
+
+@contextlib.contextmanager
+def turn() -> Iterator[Predict]:
+    """The current request's turn: its body is read, decoded and predicted within, not before.
+
+    :raises BusyError: no place or no turn.
+    """
+    extensions = current_app.extensions
+    watch = Stopwatch()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(extensions["door"].enter(request.environ))
+            with extensions["metrics"].waiting.track_inprogress():
+                stack.enter_context(extensions["detector"].turn())
+        except BusyError:
+            extensions["metrics"].refused.inc()
+            raise
+        finally:
+            watch.lap("wait")
+            record().lap("wait", watch.seconds["wait"])
+        stack.enter_context(extensions["metrics"].in_flight.track_inprogress())
+        yield _predict
+
+
+def _predict(data: bytes, selection: Selection, max_side: int | None = None) -> Answer:
+    found = record()
+    try:
+        stop_if_client_is_gone(request.environ)
+    except ClientDisconnected:
+        found.gone = True
+        raise
+    answer = current_app.extensions["detector"].answer(data, selection, max_side)
+    for stage, seconds in answer.seconds.items():
+        found.lap(stage, seconds)
+    height, width = answer.size
+    found.sizes.append([width, height])
+    found.objects = (found.objects or 0) + len(answer.objects)
+    return answer

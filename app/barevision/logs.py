@@ -1,0 +1,48 @@
+"""The log: a JSON object a line on stdout, where systemd's journal or a terminal takes it."""
+
+from __future__ import annotations
+
+import logging.config
+
+from flask import g, has_request_context
+from pythonjsonlogger.json import JsonFormatter
+
+
+class _RequestId(logging.Filter):
+    """Gives what is logged while a request is handled its ID."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if has_request_context() and "record" in g and not hasattr(record, "request_id"):
+            record.request_id = g.record.id
+        return True
+
+
+def _formatter() -> logging.Formatter:
+    renamed = {"asctime": "time", "levelname": "level", "name": "logger"}
+    return JsonFormatter(
+        "%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=renamed, datefmt="%Y-%m-%dT%H:%M:%S%z"
+    )
+
+
+def configure_logging(level: str) -> None:
+    """Makes this process log what is at least as grave as `level`: "debug", "info", "warning" or "error"."""
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"json": {"()": _formatter}},
+            "filters": {"request_id": {"()": _RequestId}},
+            "handlers": {
+                "stdout": {
+                    "class": "logging.StreamHandler",
+                    "stream": "ext://sys.stdout",
+                    "formatter": "json",
+                    "filters": ["request_id"],
+                }
+            },
+            "root": {"level": level.upper(), "handlers": ["stdout"]},
+            # The development server's own line for each request would be a second one; Pillow's debugging is what
+            # stands in pictures.
+            "loggers": {"werkzeug": {"level": "WARNING"}, "PIL": {"level": "WARNING"}},
+        }
+    )
