@@ -7,6 +7,7 @@ from flask import Flask
 from barevision.api.admission import Door
 from barevision.api.errors import register_errors
 from barevision.api.health import health, readiness
+from barevision.api.page import page
 from barevision.api.predict import predict
 from barevision.detector import Detector
 
@@ -26,5 +27,6 @@ def create_app(detector: Detector) -> Flask:
     app.json.compact = True
     app.register_blueprint(predict)
     app.register_blueprint(health)
+    app.register_blueprint(page)
     register_errors(app)
     return app
