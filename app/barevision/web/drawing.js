@@ -12,11 +12,14 @@ function inkOn([blue, green, red]) {
   return 0.114 * blue + 0.587 * green + 0.299 * red > 140 ? "#000" : "#fff";
 }
 
+// A label so much wider than its box hides more than it says; the table has it.
+const WIDEST_LABEL = 3;
+
 /**
  * Draws boxes onto a canvas of `scale` times the picture's size.
  * @param {object[]} objects as the service answers them, most confident first
  * @param {{scale: number, unit: number, active?: object, all?: boolean}} options `unit`: canvas pixels in a line's
- *   width; `active`: the one to stand out; `all`: draw even labels that hide others
+ *   width; `active`: the one to stand out; `all`: draw even labels that hide something
  */
 export function drawBoxes(context, objects, { scale, unit, active = null, all = false }) {
   // The least confident first, so that the surest lie on top, and the active one on all.
@@ -25,12 +28,12 @@ export function drawBoxes(context, objects, { scale, unit, active = null, all = 
   for (const object of order) drawBox(context, object, scale, unit);
   const taken = [];
   for (const object of order.reverse()) {
-    if (!active) drawLabel(context, object, scale, unit, all ? [] : taken, taken);
+    if (!active) drawLabel(context, object, scale, unit, all ? null : taken);
   }
   context.globalAlpha = 1;
   if (active) {
     drawBox(context, active, scale, unit * 1.5);
-    drawLabel(context, active, scale, unit, [], taken);
+    drawLabel(context, active, scale, unit, null);
   }
 }
 
@@ -43,7 +46,7 @@ export function objectAt(objects, x, y) {
 }
 
 function drawBox(context, { boxes, color }, scale, unit) {
-  const box = boxes.map((value) => value * scale);
+  const box = boxes.map((value) => Math.round(value * scale));
   // A rim, or a dark box is lost on a dark picture.
   context.strokeStyle = inkOn(color) === "#fff" ? "rgb(255 255 255 / 60%)" : "rgb(0 0 0 / 60%)";
   context.lineWidth = unit * 1.7;
@@ -53,12 +56,14 @@ function drawBox(context, { boxes, color }, scale, unit) {
   context.strokeRect(...box);
 }
 
-function drawLabel(context, { boxes, color, label, confidence }, scale, unit, avoid, taken) {
+/** Draws a label beside none of the places that are `taken`, or not at all; null: whatever it hides. */
+function drawLabel(context, { boxes, color, label, confidence }, scale, unit, taken) {
   const text = `${label} ${confidence.toFixed(2)}`;
   context.font = FONT.replace("%", 6 * unit);
   const width = context.measureText(text).width + 4 * unit;
   const height = 9 * unit;
-  const [left, top, , boxHeight] = boxes.map((value) => value * scale);
+  const [left, top, boxWidth, boxHeight] = boxes.map((value) => value * scale);
+  if (taken && width > WIDEST_LABEL * boxWidth) return;
   const inside = (place) => ({
     x: Math.max(0, Math.min(place.x, context.canvas.width - width)),
     y: Math.max(0, Math.min(place.y, context.canvas.height - height)),
@@ -67,9 +72,9 @@ function drawLabel(context, { boxes, color, label, confidence }, scale, unit, av
   });
   const x = left - unit / 2;
   const places = [{ x, y: top - height }, { x, y: top }, { x, y: top + boxHeight }].map(inside);
-  const place = places.find((one) => !avoid.some((other) => overlap(one, other)));
+  const place = places.find((one) => !taken?.some((other) => overlap(one, other)));
   if (!place) return;
-  taken.push(place);
+  taken?.push(place);
   context.fillStyle = cssColor(color);
   context.fillRect(place.x, place.y, width, height);
   context.fillStyle = inkOn(color);

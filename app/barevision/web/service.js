@@ -66,7 +66,7 @@ async function problemOf(response) {
   const detail = sentence(body.detail || `it answers ${response.status} ${response.statusText}`);
   if (response.status < 500 && response.status !== 429) return new Problem(title, detail);
   const wait = Number(response.headers.get("Retry-After")) || 0;
-  return new Problem(title, wait ? `${detail} It may be asked again after ${wait} s.` : detail, wait);
+  return new Problem(title, wait ? `${detail} It may be asked again in ${wait} ${wait === 1 ? "second" : "seconds"}.` : detail, wait);
 }
 
 function sentence(text) {
