@@ -142,9 +142,9 @@ def test_the_picture_is_saved_as_the_service_draws_it(page: Page, url: str, scen
     for item in predict(url, GOLDEN.image):
         x, y, width, height = item["boxes"]
         middle = slice(y + height // 3, y + height * 2 // 3)
-        # JPEG's colours bleed over two pixels; a wrong order of the three would be off by far more.
+        # JPEG's colours bleed over two pixels; a wrong order of the three is off by 50 and more.
         line = np.median(saved[middle, x - 1 : x + 1], axis=0)
-        assert np.abs(line - np.median(drawn[middle, x], axis=0)).mean(axis=1).min() < 30, item["label"]
+        assert np.abs(line - np.median(drawn[middle, x], axis=0)).mean(axis=1).min() < 40, item["label"]
         assert np.abs(line - np.median(scene[middle, x], axis=0)).mean(axis=1).max() > 5, item["label"]
     far = np.ones(scene.shape[:2], bool)
     for item in predict(url, GOLDEN.image, 0.05):
