@@ -57,7 +57,7 @@ def test_the_browser_is_told_to_load_nothing_from_elsewhere(client: FlaskClient,
     headers = client.get(path).headers
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
     assert policy["default-src"] == "'none'"
-    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["script-src"] == policy["style-src"] == policy["img-src"] == policy["connect-src"] == "'self'"
     assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["Permissions-Policy"] == "camera=(self), microphone=(), geolocation=()"

@@ -48,11 +48,11 @@ export function objectAt(objects, x, y) {
 function drawBox(context, { boxes, color }, scale, unit) {
   const box = boxes.map((value) => Math.round(value * scale));
   // A rim, or a dark box is lost on a dark picture.
-  context.strokeStyle = inkOn(color) === "#fff" ? "rgb(255 255 255 / 60%)" : "rgb(0 0 0 / 60%)";
-  context.lineWidth = unit * 1.7;
+  context.strokeStyle = inkOn(color) === "#fff" ? "rgb(255 255 255 / 45%)" : "rgb(0 0 0 / 45%)";
+  context.lineWidth = unit * 1.75;
   context.strokeRect(...box);
   context.strokeStyle = cssColor(color);
-  context.lineWidth = unit;
+  context.lineWidth = unit * 1.25;
   context.strokeRect(...box);
 }
 

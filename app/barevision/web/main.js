@@ -47,6 +47,7 @@ async function handle(work) {
   forget();
   $("page").classList.add("used");
   $("busy").hidden = false;
+  $("news").textContent = "Looking";
   try {
     await pause(wait);
     if (!signal.aborted) await work(signal);
@@ -80,8 +81,7 @@ async function ask(blob, name, signal) {
     showPicture(bitmap);
   }
   current = { name, blob, drawn: Boolean(bitmap), objects };
-  caption(name, blob, bitmap, `answered in ${seconds.toFixed(2)} s`);
-  $("caption").title = timing;
+  caption(name, blob, bitmap, `answered in ${seconds.toFixed(2)} s`, timing && `${timing} ms`);
   $("result").hidden = false;
   filter();
   announce();
@@ -214,7 +214,10 @@ slider.addEventListener("change", announce);
 $("save-picture").addEventListener("click", savePicture);
 $("save-json").addEventListener("click", saveJson);
 $("copy").addEventListener("click", async () => {
-  $("news").textContent = (await copy($("curl"))) ? "Copied" : "Selected; copy it with Ctrl+C";
+  const said = (await copy($("curl"))) ? "Copied" : "Press Ctrl+C";
+  $("news").textContent = $("copy").textContent = said;
+  await pause(2000);
+  $("copy").textContent = "Copy";
 });
 onPointer(hover, choose);
 

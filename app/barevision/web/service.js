@@ -24,14 +24,14 @@ const TITLES = {
   504: "The service took too long",
 };
 
-/** What is on the picture: {objects, timing}, most confident first. */
+/** What is on the picture: `objects`, most confident first, and `timing`, the service's own account in milliseconds. */
 export async function askObjects(blob, confidence, signal) {
   const response = await ask(blob, confidence, "application/json", signal);
   const objects = await response.json().catch(() => null);
   if (!Array.isArray(objects)) {
     throw new Problem("The service answered something unexpected", "Something else may answer at its address.");
   }
-  return { objects, timing: response.headers.get("Server-Timing") ?? "" };
+  return { objects, timing: (response.headers.get("Server-Timing") ?? "").replace(/;dur=(\d+)[\d.]*/g, " $1") };
 }
 
 /** The picture as a JPEG, with the boxes above `confidence`; without any at 1. */

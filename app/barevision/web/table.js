@@ -35,13 +35,14 @@ export function markRow(active, chosen) {
   else if (below > 0) list.scrollTop += below;
 }
 
-function row({ boxes: [x, y, width, height], confidence }, button, hover) {
+function row(object, button, hover) {
+  const [x, y, width, height] = object.boxes;
   const line = document.createElement("tr");
   const head = document.createElement("th");
   head.scope = "row";
   head.append(button);
-  line.append(head, cell(confidence.toFixed(2)), cell(`${x}, ${y},`, `${width} × ${height}`));
-  line.addEventListener("pointerenter", () => hover([...buttons].find(([, one]) => one === button)[0]));
+  line.append(head, cell(object.confidence.toFixed(2)), cell(`${x}, ${y},`, `${width} × ${height}`));
+  line.addEventListener("pointerenter", () => hover(object));
   line.addEventListener("pointerleave", () => hover(null));
   line.addEventListener("click", (event) => event.target === button || button.click());
   return line;
