@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import numpy as np
-from playwright.sync_api import Page
+from playwright.sync_api import FileChooser, Page
 
 _DROP = """([kind, files]) => {
   const transfer = new DataTransfer();
@@ -32,11 +32,21 @@ def drop(page: Page, **files: bytes) -> None:
 
 
 def choose(page: Page, name: str, data: bytes) -> None:
-    """Chooses a file with the button, and waits for what is found."""
-    with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Choose a picture").click()
-    chooser.value.set_files({"name": name, "mimeType": "", "buffer": data})
+    """Chooses a file, and waits for what is found."""
+    page.set_input_files("#file", {"name": name, "mimeType": "", "buffer": data})
     page.get_by_role("region", name="What was found").wait_for()
+
+
+def answer_chooser(page: Page, data: bytes) -> list[str | None]:
+    """From now on chooses a file whenever the page asks for one; lists the cameras it asks for."""
+    cameras = []
+
+    def choose_file(chooser: FileChooser) -> None:
+        cameras.append(chooser.element.get_attribute("capture"))
+        chooser.set_files({"name": "signs.jpg", "mimeType": "image/jpeg", "buffer": data})
+
+    page.on("filechooser", choose_file)
+    return cameras
 
 
 def try_sample(page: Page) -> None:

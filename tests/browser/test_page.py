@@ -245,7 +245,7 @@ def test_a_second_picture_takes_the_first_ones_place(page: Page, url: str, scene
     page.on("requestfailed", lambda request: failed.append(request.failure))
     page.route("**/predict*", lambda route: route.continue_() if held else held.append(route))
     drop(page, first=encoded(scene[:, ::-1], "PNG"))
-    page.get_by_text("Looking").wait_for()
+    page.get_by_role("button", name="Cancel").wait_for()
     choose(page, "second.jpg", GOLDEN.image)
     assert failed == ["net::ERR_ABORTED"]
     assert rows(page) == as_rows(predict(url, GOLDEN.image))

@@ -24,6 +24,7 @@ let chosen = null;
 async function take(file, name) {
   await handle(async (signal) => {
     const blob = await readFile(file, maxBytes);
+    if (signal.aborted) return;
     again = () => handle((anew) => ask(blob, name, anew));
     await ask(blob, name, signal);
   });
@@ -78,6 +79,7 @@ async function ask(blob, name, signal) {
       if (signal.aborted) throw error;
       return null;
     });
+    if (signal.aborted) return bitmap?.close();
     showPicture(bitmap);
   }
   current = { name, blob, drawn: Boolean(bitmap), objects };
@@ -101,7 +103,7 @@ function pause(milliseconds) {
 
 function caption(name, blob, bitmap, ...more) {
   const size = bitmap ? `${bitmap.width} × ${bitmap.height}` : "";
-  $("picture").ariaLabel = name;
+  $("picture").setAttribute("aria-label", name);
   $("caption").textContent = [name, size, bytes(blob.size), ...more].filter(Boolean).join(" · ");
 }
 
@@ -141,7 +143,8 @@ function kinds(objects) {
 }
 
 function announce() {
-  $("news").textContent = `${$("summary").textContent} above ${$("confidence-value").textContent}: ${$("kinds").textContent}`;
+  const found = `${$("summary").textContent} above ${$("confidence-value").textContent}`;
+  $("news").textContent = current.objects.length ? `${found}: ${$("kinds").textContent}` : found;
 }
 
 function hover(object) {
