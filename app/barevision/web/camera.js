@@ -22,6 +22,8 @@ export function offerCamera(take, fail) {
   document.getElementById("close-camera").addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", stop);
   document.getElementById("shoot").addEventListener("click", async () => {
+    // The camera is still starting.
+    if (!video.videoWidth) return;
     const photo = await shoot();
     dialog.close();
     if (photo) take(photo, "photo.jpg");
