@@ -11,7 +11,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format serve lab-up lab-down gce-rehearsal lock clean
 
-include lab.mk
+include lab.mk browser.mk
 
 help:  ## Says what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -20,7 +20,7 @@ demo: lab-up  ## From nothing to an annotated picture: a bare machine, the servi
 	$(BIN)/ansible-playbook -i $(LAB) site.yml
 	$(BIN)/ansible-playbook -i $(LAB) playbooks/demo.yml
 
-test: $(VENV)/.ready lab-packages  ## Runs all tests, those on lab machines too (needs root), and says what was skipped
+test: $(VENV)/.ready lab-packages browser-packages  ## Runs all tests, those on lab machines too (needs root), and says what was skipped
 	$(BIN)/pytest -ra --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.ready  ## Checks style: ruff, yamllint, ansible-lint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 import time
@@ -94,6 +95,20 @@ def test_real_photos_through_nginx(lab: Lab, machine: str, assets: Path, roadsig
         here = roadsigns.predict(decode_image(data, 50_000_000))
         assert differences(here, answers[-1]) == [], photo.name
     assert answers[0], "the photo with the stop sign"
+
+
+@each_machine
+def test_the_page_comes_through_nginx(lab: Lab, machine: str) -> None:
+    page = requests.get(url(lab, machine, "/"), timeout=30)
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; ")
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    again = {"If-None-Match": page.headers["ETag"]}
+    assert requests.get(url(lab, machine, "/"), headers=again, timeout=30).status_code == 304
+    style = requests.get(url(lab, machine, "/" + re.search(r"web/\w+/page\.css", page.text)[0]), timeout=30)
+    assert style.headers["Content-Encoding"] == "gzip"
+    assert "immutable" in style.headers["Cache-Control"]
+    assert requests.get(url(lab, machine, "/sample.jpg"), timeout=30).content == GOLDEN.image
 
 
 @each_machine

@@ -12,11 +12,12 @@ from barevision.api.health import health, readiness
 from barevision.api.info import info
 from barevision.api.metrics import Metrics, metrics
 from barevision.api.openinference import open_inference, open_inference_error
+from barevision.api.page import page
 from barevision.api.predict import predict
 from barevision.api.record import register_record
 from barevision.detector import Detector
 
-BLUEPRINTS = (predict, deepstack, open_inference, health, info, metrics, documents)
+BLUEPRINTS = (predict, deepstack, open_inference, page, health, info, metrics, documents)
 
 
 def create_app(detector: Detector) -> Flask:

@@ -1,0 +1,143 @@
+"""What goes wrong is said in words, with a way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from playwright.sync_api import BrowserContext, Page, Route, expect
+
+from barevision.detection import encode_image
+from barevision.detector import Detector
+from barevision.models import find_source
+from tests.browser.conftest import served
+from tests.browser.hands import as_rows, choose, drop, rows, try_sample
+
+GOLDEN = find_source("roadsigns").golden
+
+
+def expect_problem(page: Page, title: str, detail: str, again: bool) -> None:
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text(title)
+    expect(alert).to_contain_text(detail)
+    expect(alert.get_by_role("button", name="Try again")).to_have_count(int(again))
+    expect(page.get_by_role("region", name="What was found")).to_be_hidden()
+
+
+@pytest.fixture
+def small(context: BrowserContext, roadsigns: Detector) -> Iterator[Page]:
+    """The page of a service that takes little and doesn't wait."""
+    limits = {"max_bytes": 200_000, "max_pixels": 400_000, "queue_seconds": 0.01}
+    with served(replace(roadsigns, settings=roadsigns.settings.model_copy(update=limits))) as address:
+        page = context.new_page()
+        page.goto(address)
+        yield page
+
+
+def test_a_broken_picture(page: Page) -> None:
+    try_sample(page)
+    for data, detail in {
+        b"no picture": "no picture in one of these formats",
+        b"": "The body is empty",
+        GOLDEN.image[:5000]: "",
+        b'{"image": 1}': "no picture in one of these formats",
+    }.items():
+        drop(page, broken=data)
+        expect_problem(page, "The service can't read this picture", detail, again=False)
+    choose(page, "good.jpg", GOLDEN.image)
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_busy_service_is_asked_again(small: Page, roadsigns: Detector) -> None:
+    asked = []
+    small.on("request", lambda request: "/predict" in request.url and asked.append(request))
+    with roadsigns.turn():
+        drop(small, picture=GOLDEN.image)
+        expect_problem(small, "The service is busy", "It may be asked again in 1 second.", again=True)
+    assert small.locator("#picture").is_visible()
+    small.get_by_role("button", name="Try again").click()
+    small.get_by_role("region", name="What was found").wait_for()
+    assert len(rows(small)) == len(GOLDEN.expected)
+    expect(small.get_by_role("alert")).to_have_count(0)
+    first, second = (request.timing["startTime"] for request in asked)
+    assert second - first > 900
+
+
+def test_too_large_a_file_is_not_even_sent(small: Page) -> None:
+    asked = []
+    small.on("request", lambda request: "/predict" in request.url and asked.append(request.url))
+    drop(small, large=bytes(300_000))
+    expect_problem(small, "The picture is too large", "It has 293 kB; this service takes 196 kB.", again=False)
+    assert asked == []
+
+
+def test_too_many_pixels(small: Page) -> None:
+    drop(small, wide=encode_image(np.zeros((1000, 1000, 3), np.uint8), ".png"))
+    expect_problem(small, "The picture is too large", "1000x1000 = 1000000 pixels, allowed are 400000", again=False)
+
+
+def test_the_network_is_gone(page: Page, context: BrowserContext) -> None:
+    context.set_offline(True)
+    drop(page, picture=GOLDEN.image)
+    expect_problem(page, "The service can't be reached", "Is the network there", again=True)
+    context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("region", name="What was found").wait_for()
+    assert len(rows(page)) == len(GOLDEN.expected)
+
+
+def test_the_sample_can_be_tried_again(page: Page, context: BrowserContext) -> None:
+    context.set_offline(True)
+    page.get_by_role("button", name="Try the sample").click()
+    expect_problem(page, "The sample can't be had", "", again=True)
+    context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("region", name="What was found").wait_for()
+
+
+def test_something_else_answers(page: Page) -> None:
+    given = {}
+    page.route("**/predict*", lambda route: route.fulfill(**given))
+    for answer, title, detail, again in (
+        ({"status": 502, "body": "<h1>Bad"}, "The service failed", "It answers 502 Bad Gateway.", True),
+        ({"status": 200, "body": "<h1>Hello"}, "The service answered something unexpected", "", False),
+        ({"status": 200, "body": '{"a": 1}'}, "The service answered something unexpected", "", False),
+        ({"status": 404, "body": "{}", "content_type": "application/problem+json"}, "The service failed", "404", False),
+    ):
+        given.clear()
+        given.update(answer)
+        drop(page, picture=GOLDEN.image)
+        expect_problem(page, title, detail, again)
+
+
+def test_no_file_was_dropped(page: Page) -> None:
+    drop(page)
+    expect_problem(page, "That was no picture", "save the picture as a file first", again=False)
+
+
+def test_of_several_files_the_first_is_taken_and_it_is_said(page: Page) -> None:
+    drop(page, first=GOLDEN.image, second=GOLDEN.image)
+    page.get_by_role("region", name="What was found").wait_for()
+    expect(page.get_by_role("alert")).to_contain_text("This is the first of 2.")
+    expect(page.locator("#caption")).to_contain_text("first · 640 \N{MULTIPLICATION SIGN} 480")
+
+
+def test_a_picture_that_neither_can_draw_still_has_its_table(page: Page) -> None:
+    """As wide a TIFF as JPEG can't hold: the service answers 406 for the picture, and the boxes."""
+
+    def refuse_pictures(route: Route) -> None:
+        if "image/jpeg" in route.request.headers["accept"]:
+            route.fulfill(status=406, body='{"detail": "too wide"}', content_type="application/problem+json")
+        else:
+            route.continue_()
+
+    page.route("**/predict*", refuse_pictures)
+    page.evaluate("() => { window.createImageBitmap = () => Promise.reject(new Error('no')); }")
+    choose(page, "wide.tiff", GOLDEN.image)
+    assert [row[0] for row in rows(page)] == [row[0] for row in as_rows(GOLDEN.expected)]
+    expect(page.locator("#picture")).to_be_hidden()
+    page.get_by_role("button", name="Save picture").click()
+    expect(page.get_by_role("alert")).to_contain_text("The picture is too large to be drawn on")
+    expect(page.get_by_role("region", name="What was found")).to_be_visible()
