@@ -37,7 +37,7 @@ def predict_objects() -> Response:
         selection = detector.selection(parameters.confidence, parameters.nms)
         if kind in _ANNOTATED:
             return _annotated(detector, data, selection, kind)
-        return jsonify(detector.answer(data, selection).objects)
+        return jsonify(detector.answer(data, selection, whole=False).objects)
 
 
 def _annotated(detector: Detector, data: bytes, selection: Selection, kind: str) -> Response:
