@@ -112,9 +112,7 @@ def _tiff(picture: Image.Image, header: Header) -> Header:
     tags = picture.tag_v2
     bits, formats = tags.get(_BITS, (1,)), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))
     if max(bits) > 16 or set(formats) != {_UNSIGNED}:
-        raise ImageError(
-            "the TIFF picture has signed, floating-point or 32-bit samples; save it with 8 or 16 bits each"
-        )
+        raise ImageError("the TIFF picture has signed, float or 32-bit samples; save it with 8 or 16 bits each")
     return replace(
         header,
         # OpenCV turns TIFF pictures, whatever it is told.

@@ -43,9 +43,7 @@ def still_png(data: bytes) -> tuple[bytes, bytes]:
         if end > len(data):
             raise ImageError(f"the picture is damaged or cut short: chunk {kind!r} at byte {position} is not all there")
         if (kind == b"IHDR") != (number == 0) or (number == 0 and length != _PNG_HEADER_BYTES):
-            raise ImageError(
-                f"the picture is damaged: chunk {kind!r} at byte {position} is not where or what it must be"
-            )
+            raise ImageError(f"the picture is damaged: chunk {kind!r} at byte {position} is not what it must be")
         if kind in _PNG_CHUNKS:
             parts.append(data[position:end])
         elif kind == b"eXIf":
