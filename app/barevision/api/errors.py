@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from flask import Flask, Response, current_app
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 from barevision.detection import ImageError, ImageTooLargeError
@@ -24,6 +25,8 @@ def register_errors(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(ImageTooLargeError, lambda error: problem(413, "Content Too Large", str(error)))
     app.register_error_handler(ImageError, lambda error: problem(400, "Bad Request", str(error)))
+    # Gunicorn reads a body in chunks while the app does.
+    app.register_error_handler(ParseException, lambda error: problem(400, "Bad Request", f"the body: {error}"))
     app.register_error_handler(
         BusyError,
         lambda error: problem(503, "Service Unavailable", str(error), {"Retry-After": str(_RETRY_SECONDS)}),
