@@ -17,9 +17,11 @@ from barevision.detection import (
     ImageError,
     ImageTooLargeError,
     Selection,
+    SideTooLongError,
     annotate,
     class_colors,
     decode_image,
+    decode_reduced,
     encode_image,
     precautions,
     select_detections,
@@ -334,3 +336,204 @@ def test_threads_draw_the_same_labels(photo: np.ndarray) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(draw, range(200)))) == 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_all_orientations_are_those_of_viewers(kind: str, orientation: int) -> None:
+    picture = np.zeros((40, 60, 3), np.uint8)
+    picture[:16, :20], picture[24:, 40:] = 255, 100
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(picture, kind, quality=100, exif=exif)
+    with Image.open(io.BytesIO(data)) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened))[..., ::-1]
+    np.testing.assert_allclose(decode_image(data, 10**6).astype(int), expected, atol=9)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_16_bit_tiff_is_turned_too(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    wide = np.zeros((40, 60), np.uint16)
+    wide[:20, :30] = 65535
+    file = io.BytesIO()
+    Image.fromarray(wide).save(file, "TIFF", exif=exif)
+    turned = wide if orientation == 1 else np.rot90(wide, -1)
+    np.testing.assert_array_equal(decode_image(file.getvalue(), 10**6)[..., 0], turned >> 8)
+
+
+def test_exif_behind_the_pixels_counts_too(photo: np.ndarray) -> None:
+    data = encoded(photo)
+    block = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    turned = decode_image(data[:-12] + png_chunk(b"eXIf", block) + data[-12:], 10**6)
+    np.testing.assert_array_equal(turned, np.rot90(photo, -1))
+
+
+@pytest.mark.parametrize(
+    "block", [b"", b"x", b"MM\0*", b"II*\0\x08\0\0\0\xff\xff", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0"]
+)
+def test_a_picture_with_damaged_exif_is_shown_as_it_is(photo: np.ndarray, block: bytes) -> None:
+    data = encoded(photo)
+    png = data[:-12] + png_chunk(b"eXIf", block) + data[-12:]
+    np.testing.assert_array_equal(decode_image(png, 10**6), photo)
+    jpeg = encoded(photo, "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", 8 + len(block)) + b"Exif\0\0" + block
+    np.testing.assert_array_equal(decode_image(jpeg[:2] + segment + jpeg[2:], 10**6), decode_image(jpeg, 10**6))
+
+
+def see_through(colour: tuple[int, int, int]) -> Image.Image:
+    """RGBA: opaque on the left, half transparent in the middle, transparent on the right."""
+    pixels = np.full((40, 60, 4), (*colour, 255), np.uint8)
+    pixels[:, 20:40, 3], pixels[:, 40:, 3] = 128, 0
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PNG", {}),
+        ("WEBP", {"lossless": True, "exact": True}),
+        ("WEBP", {"lossless": True}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("AVIF", {"quality": 100}),
+    ],
+)
+def test_what_is_transparent_is_white(kind: str, options: dict) -> None:
+    file = io.BytesIO()
+    see_through((200, 100, 50)).save(file, kind, **options)
+    image = decode_image(file.getvalue(), 10**6)
+    np.testing.assert_allclose(image[20, [5, 30, 55]], [[50, 100, 200], [152, 177, 227], [255, 255, 255]], atol=4)
+
+
+def test_transparency_of_palettes_and_of_16_bits() -> None:
+    through = see_through((200, 100, 50))
+    for kind, picture in (("GIF", through), ("PNG", through.quantize(method=Image.Quantize.FASTOCTREE))):
+        file = io.BytesIO()
+        picture.save(file, kind)
+        np.testing.assert_allclose(
+            decode_image(file.getvalue(), 10**6)[20, [5, 55]], [[50, 100, 200], [255] * 3], atol=4
+        )
+    deep = np.full((40, 60, 4), (50 * 257, 100 * 257, 200 * 257, 65535), np.uint16)
+    deep[:, 30:, 3] = 0
+    for extension in (".png", ".tiff"):
+        image = decode_image(cv2.imencode(extension, deep)[1].tobytes(), 10**6)
+        np.testing.assert_allclose(image[20, [5, 55]], [[50, 100, 200], [255, 255, 255]], atol=1)
+
+
+def test_a_bmp_whose_fourth_byte_nobody_filled_is_opaque() -> None:
+    pixels = np.full((40, 60, 4), (50, 100, 200, 0), np.uint8)
+    np.testing.assert_array_equal(decode_image(cv2.imencode(".bmp", pixels)[1].tobytes(), 10**6), pixels[..., :3])
+
+
+@pytest.mark.parametrize("extension", [".png", ".tiff"])
+@pytest.mark.parametrize(("bits", "value"), [(16, 51400), (14, 12850), (12, 3212), (10, 802), (8, 200)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bits_are_scaled_by_the_bits_in_use(extension: str, bits: int, value: int, channels: int) -> None:
+    pixels = np.full((40, 60, channels), value, np.uint16)
+    pixels[0, 0] = 2**bits - 1
+    image = decode_image(cv2.imencode(extension, pixels)[1].tobytes(), 10**6)
+    assert image.dtype == np.uint8
+    np.testing.assert_allclose(image[20, 30], 200, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "modes"),
+    [
+        ("JPEG", ["1", "L", "CMYK", "YCbCr"]),
+        ("PNG", ["1", "L", "LA", "P"]),
+        ("WEBP", ["L"]),
+        ("BMP", ["1", "L", "P"]),
+        ("TIFF", ["1", "L", "LA", "P", "CMYK", "YCbCr"]),
+        ("GIF", ["1", "L", "P"]),
+        ("AVIF", ["L"]),
+    ],
+)
+def test_every_mode_of_every_format_has_three_channels(kind: str, modes: list[str]) -> None:
+    picture = Image.new("RGB", (60, 40), (255, 255, 255))
+    picture.paste((0, 0, 0), (0, 0, 30, 40))
+    for mode in modes:
+        file = io.BytesIO()
+        picture.convert(mode).save(file, kind)
+        image = decode_image(file.getvalue(), 10**6)
+        assert image.shape == (40, 60, 3)
+        np.testing.assert_allclose(image[20, [10, 50]], [[0, 0, 0], [255, 255, 255]], atol=6, err_msg=mode)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+def test_tiffs_of_other_samples_than_8_and_16_bits_are_refused_in_words(
+    dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = cv2.imencode(".tiff", np.ones((40, 60), dtype))[1].tobytes()
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match=r"save it with 8 or 16 bits each|no picture in one of these formats"):
+        decode_image(data, 10**6)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF"])
+def test_sides_are_limited_by_the_header_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(np.zeros((8, 2000, 3), np.uint8), kind)
+    assert decode_image(data, 16_000, 2000).shape == (8, 2000, 3)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(ImageTooLargeError, match="2000x8 = 16000 pixels, allowed are 15999"):
+        decode_image(data, 15_999)
+    with pytest.raises(SideTooLongError, match="2000x8 pixels, allowed are 1999 a side"):
+        decode_image(data, 16_000, 1999)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(
+    ("least", "factor"),
+    [((100, 100), 8), ((100, 101), 4), ((101, 100), 4), ((400, 400), 2), ((401, 401), 1), ((1, 1), 8)],
+)
+def test_a_large_jpeg_is_reduced_to_what_is_wanted_and_says_its_full_size(
+    orientation: int, least: tuple[int, int], factor: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(np.full((800, 807, 3), 90, np.uint8), "JPEG", exif=exif)
+    image, size = decode_reduced(data, 10**6, least=least)
+    full = (800, 807) if orientation == 1 else (807, 800)
+    assert size == full
+    assert image.shape == (-(-full[0] // factor), -(-full[1] // factor), 3)
+
+
+def test_other_formats_are_never_reduced(photo: np.ndarray) -> None:
+    image, size = decode_reduced(encoded(photo), 10**6, least=(1, 1))
+    np.testing.assert_array_equal(image, photo)
+    assert size == photo.shape[:2]
+
+
+def test_tiny_segments_by_the_hundred_thousand_are_no_work(photo: np.ndarray) -> None:
+    jpeg = encoded(photo, "JPEG")
+    for segment in (b"\xff\xe1\0\x12Exif\0\0II*\0\x08\0\0\0", b"\xff\xfe\0\2"):
+        with pytest.raises(ImageError, match="more than 10000 JPEG segments"):
+            decode_image(jpeg[:2] + segment * 100_000 + jpeg[2:], 10**6)
+    gif = encoded(photo, "GIF")
+    start = 13 + 3 * (2 << (gif[10] & 7))
+    assert decode_image(gif[:start] + b"\x21\xfe\1a\0" * 100_000 + gif[start:], 10**6).shape == photo.shape
+    tags = struct.pack("<2sHIHQQ", b"II", 43, 0, 0, 16, 10**6)
+    with pytest.raises(ImageError, match="TIFF"):
+        decode_image(tags[:16] + struct.pack("<Q", 10**6) + bytes(20 * 10**6), 10**6)
+
+
+def test_texts_and_profiles_never_reach_the_decoder(photo: np.ndarray, capfd: pytest.CaptureFixture[str]) -> None:
+    data = encoded(photo)
+    bad = b"\0\0\0\0tEXt" + struct.pack(">I", zlib.crc32(b"tEXt"))
+    np.testing.assert_array_equal(decode_image(data[:33] + bad * 1000 + data[33:], 10**6), photo)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["CgBI", "IDAT", "IHDR twice", "short IHDR"])
+def test_a_png_begins_with_its_one_header(photo: np.ndarray, kind: str) -> None:
+    data = encoded(photo)
+    header, rest = data[8:33], data[33:]
+    damaged = {
+        "CgBI": png_chunk(b"CgBI", b"1234") + header,
+        "IDAT": png_chunk(b"IDAT", b"1234") + header,
+        "IHDR twice": header + png_chunk(b"IHDR", struct.pack(">2I5B", 60_000, 60_000, 8, 2, 0, 0, 0)),
+        "short IHDR": png_chunk(b"IHDR", header[8:20]),
+    }
+    with pytest.raises(ImageError, match="is damaged"):
+        decode_image(data[:8] + damaged[kind] + rest, 10**10)
