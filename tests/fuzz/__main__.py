@@ -67,6 +67,8 @@ def _run(service: Service, seed: int, requests: int, pictures: list[bytes]) -> b
         f"memory: {sizes[0] / _MEGABYTE:.0f} MB after {settled} requests, {sizes[-1] / _MEGABYTE:.0f} MB at the end, "
         f"{max(sizes) / _MEGABYTE:.0f} MB at most; growth {growth / _MEGABYTE:+.1f} MB"
     )
+    tenths = sizes[:: max(1, len(sizes) // 10)]
+    print("in between:", " ".join(f"{size / _MEGABYTE:.0f}" for size in tenths), "MB")
     return not outcome.faults and not replaced and growth < _MAX_GROWTH
 
 

@@ -33,7 +33,7 @@ def _body() -> bytes:
 def _picture_in_form() -> bytes:
     file = next(iter(request.files.values()), None)
     if file is None:
-        fields = ", ".join(request.form) or "none"
+        fields = ", ".join(filter(None, request.form)) or "none"
         abort(400, f"the form has no file, only these fields without a file name: {fields}; send the picture as a file")
     return file.read()
 
