@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
+_UNIT = Path(__file__).parents[2] / "roles/gunicorn/templates/etc/systemd/system/barevision.service.j2"
 _START_SECONDS = 120
 _ANSWER_SECONDS = 60
 
@@ -68,7 +69,7 @@ def running_service(folder: Path, **settings: str) -> Iterator[Service]:
     command = [sys.executable, "-m", "gunicorn", "--bind", f"unix:{path}", "--worker-class", "barevision.worker.Worker"]
     options = ["--workers", "1", "--threads", "8", "--timeout", "60", "--no-control-socket", "barevision.wsgi:app"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BAREVISION_")}
-    environment |= {"BAREVISION_MODELS_DIR": str(folder / "models"), "ORT_DISABLE_TELEMETRY": "1", **settings}
+    environment |= {**_unit_environment(), "BAREVISION_MODELS_DIR": str(folder / "models"), **settings}
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen([*command, *options], env=environment, stdout=log, stderr=log) as process,
@@ -79,6 +80,12 @@ def running_service(folder: Path, **settings: str) -> Iterator[Service]:
             yield service
         finally:
             process.terminate()
+
+
+def _unit_environment() -> dict[str, str]:
+    """What the service's unit sets."""
+    lines = _UNIT.read_text("utf-8").splitlines()
+    return dict(line.removeprefix("Environment=").split("=", 1) for line in lines if line.startswith("Environment="))
 
 
 def _wait(service: Service, process: subprocess.Popen, log: Path) -> None:
