@@ -122,6 +122,8 @@ def _decode_unchanged(header: Header) -> np.ndarray:
         raise ImageError(f"the picture has {image.dtype} samples; save it with 8 or 16 bits each")
     if image.dtype == np.uint16:
         image = _to_8_bits(image)
+    if image.ndim == 3 and image.shape[2] not in (3, 4):
+        raise ImageError(f"the picture has {image.shape[2]} channels; save it in grey or in colour")
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     if image.shape[2] == 3:

@@ -117,7 +117,7 @@ def _tiff(picture: Image.Image, header: Header) -> Header:
         header,
         # OpenCV turns TIFF pictures, whatever it is told.
         orientation=1,
-        tile=(tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1)),
+        tile=(int(tags.get(_TILE_WIDTH, 1)), int(tags.get(_TILE_LENGTH, 1))),
         # libtiff multiplies what has 8 bits.
         premultiplied=max(bits) <= 8 or _ASSOCIATED_ALPHA in tags.get(_EXTRA_SAMPLES, ()),
     )
