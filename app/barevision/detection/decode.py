@@ -134,16 +134,20 @@ def _decode_unchanged(header: Header) -> np.ndarray:
 
 
 def _decode_avif(header: Header) -> np.ndarray:
-    """By Pillow's decoder, which takes half of the memory that OpenCV's takes, and stops at 2**28 pixels."""
+    pixels = _avif_pixels(header.data)
+    if pixels.shape[2] == 4:
+        pixels = _on_white(pixels, premultiplied=False)
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+
+
+def _avif_pixels(data: bytes) -> np.ndarray:
+    """RGB or RGBA, by Pillow's decoder, which takes half of the memory of OpenCV's and stops at 2**28 pixels."""
     try:
-        with Image.open(io.BytesIO(header.data), formats=["AVIF"]) as picture:
-            pixels = np.asarray(picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB"))
+        with Image.open(io.BytesIO(data), formats=["AVIF"]) as picture:
+            return np.asarray(picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB"))
     except Exception as error:
         # As with headers.
         raise ImageError(f"the picture can't be decoded: {error}") from error
-    if pixels.shape[2] == 3:
-        return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    return _on_white(cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA), premultiplied=False)
 
 
 def _imdecode(data: bytes, flags: int) -> np.ndarray:
@@ -176,7 +180,7 @@ def _to_8_bits(image: np.ndarray) -> np.ndarray:
 
 
 def _on_white(image: np.ndarray, premultiplied: bool) -> np.ndarray:
-    """uint8 (height, width, 4) BGRA laid on white: uint8 (height, width, 3)."""
+    """uint8 (height, width, 4), alpha last, laid on white: uint8 (height, width, 3)."""
     height, width = image.shape[:2]
     laid = np.empty((height, width, 3), np.uint8)
     # In strips: the products take four times the picture's memory.
