@@ -9,7 +9,7 @@ PORT ?= 5000
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format serve lab-up lab-down gce-rehearsal lock clean
+.PHONY: help demo test fuzz lint format serve lab-up lab-down gce-rehearsal lock clean
 
 include lab.mk browser.mk
 
@@ -22,6 +22,9 @@ demo: lab-up  ## From nothing to an annotated picture: a bare machine, the servi
 
 test: $(VENV)/.ready lab-packages browser-packages  ## Runs all tests, those on lab machines too (needs root), and says what was skipped
 	$(BIN)/pytest -ra --numprocesses auto --dist loadfile
+
+fuzz: $(VENV)/.ready  ## Sends damaged pictures and requests to the real service, and measures (REQUESTS=20000, SEED=1)
+	$(BIN)/python -m tests.fuzz $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/.ready  ## Checks style: ruff, yamllint, ansible-lint
 	$(BIN)/ruff check

@@ -15,9 +15,12 @@ import numpy as np
 from barevision.detection import (
     Detection,
     ImageError,
+    ImageTooLargeError,
     Selection,
+    SideTooLongError,
     class_colors,
     decode_image,
+    decode_reduced,
     select_detections,
     to_blob,
 )
@@ -25,6 +28,9 @@ from barevision.engines import Engine, load_engine
 from barevision.models import Golden, PreparedModel, differences, find_source, prepare
 from barevision.models.download import Progress
 from barevision.settings import Settings
+
+# A reduced picture has so many times the pixels of the network's input on each side.
+_REDUCED_SIDES = 2
 
 
 class BusyError(RuntimeError):
@@ -58,7 +64,7 @@ class Answer:
     """What is on a picture.
 
     :ivar objects: what `/predict` answers: most confident first.
-    :ivar image: the decoded, turned picture, uint8 (height, width, 3) BGR.
+    :ivar image: the decoded, turned picture, uint8 (height, width, 3) BGR; smaller than it is, if it may be.
     :ivar size: (height, width) of the turned picture in pixels, which boxes are in.
     :ivar seconds: how long the steps decode, infer and select took.
     """
@@ -103,26 +109,46 @@ class Detector:
             limit,
         )
 
-    def answer(self, data: bytes, selection: Selection | None = None, max_side: int | None = None) -> Answer:
+    def answer(
+        self, data: bytes, selection: Selection | None = None, max_side: int | None = None, whole: bool = True
+    ) -> Answer:
         """What is on the encoded picture `data`. The caller has a turn.
 
-        :param max_side: the most pixels that a side may have.
-        :raises ImageError: no picture, a damaged one or one that is too large.
+        :param max_side: the most pixels that a side may have, if less than the setting of this name.
+        :param whole: the answer's image is wanted in full size; otherwise it is what the setting `reduce_jpegs` leaves.
+        :raises SideTooLongError: a side is longer than the parameter `max_side`.
+        :raises ImageError: no picture, a damaged one or one that is too large by the settings.
         :raises WrongAnswerError: as `predict`.
         """
         watch = Stopwatch()
-        image = decode_image(data, self.settings.max_pixels, max_side)
+        image, size = self._decode(data, max_side, self.settings.reduce_jpegs and not whole)
         watch.lap("decode")
-        objects = self.predict(image, selection, watch)
-        return Answer(objects, image, image.shape[:2], watch.seconds)
+        objects = self.predict(image, selection, watch, size)
+        return Answer(objects, image, size, watch.seconds)
+
+    def _decode(self, data: bytes, max_side: int | None, reduced: bool) -> tuple[np.ndarray, tuple[int, int]]:
+        allowed = self.settings.max_side
+        height, width = self.engine.input_size
+        least = (_REDUCED_SIDES * height, _REDUCED_SIDES * width) if reduced else None
+        try:
+            return decode_reduced(data, self.settings.max_pixels, min(allowed, max_side or allowed), least)
+        except SideTooLongError as error:
+            if max_side and max_side < allowed:
+                raise
+            raise ImageTooLargeError(str(error)) from None
 
     def predict(
-        self, image: np.ndarray, selection: Selection | None = None, watch: Stopwatch | None = None
+        self,
+        image: np.ndarray,
+        selection: Selection | None = None,
+        watch: Stopwatch | None = None,
+        size: tuple[int, int] | None = None,
     ) -> list[dict]:
         """What `/predict` answers for `image`, uint8 (height, width, 3) BGR: most confident first.
 
         :param selection: what the settings say if None.
         :param watch: is told of the laps "infer" and "select".
+        :param size: (height, width) that boxes are answered for; the image's own if None.
         :raises WrongAnswerError: the network answers NaN, which says nothing about the picture.
         """
         watch = watch or Stopwatch()
@@ -130,7 +156,7 @@ class Detector:
         watch.lap("infer")
         if np.isnan(rows).any():
             raise WrongAnswerError("the network answers NaN; its weights are damaged or don't fit this engine")
-        detections = select_detections(rows, image.shape[:2], selection or self.selection())
+        detections = select_detections(rows, size or image.shape[:2], selection or self.selection())
         objects = to_objects(detections, self.model.labels)
         watch.lap("select")
         return objects

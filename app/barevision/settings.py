@@ -45,6 +45,10 @@ class Settings(BaseSettings):
     )
     max_bytes: int = Field(20 * 2**20, ge=1024, description="Largest request body")
     max_pixels: int = Field(50_000_000, ge=1024, description="Largest picture")
+    max_side: int = Field(20_000, ge=32, description="Longest side of a picture")
+    reduce_jpegs: bool = Field(
+        True, description="Decode a large JPEG at a half, a quarter or an eighth of its size, which is faster"
+    )
     confidence: float = Field(0.5, ge=0, le=1, description="Detections above it are answered")
     nms: float = Field(0.3, ge=0, le=1, description="Largest overlap of two answered boxes")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")

@@ -170,8 +170,10 @@ def test_the_annotated_picture(client: FlaskClient, picture: bytes, kind: str, m
 
 @pytest.mark.parametrize(("kind", "width"), [("image/jpeg", 65_501), ("image/png", 1_000_001)])
 def test_a_picture_that_cannot_be_answered_is_refused_before_it_is_predicted(
-    client: FlaskClient, roadsigns: Detector, monkeypatch: pytest.MonkeyPatch, kind: str, width: int
+    roadsigns: Detector, monkeypatch: pytest.MonkeyPatch, kind: str, width: int
 ) -> None:
+    settings = roadsigns.settings.model_copy(update={"max_side": 2_000_000})
+    client = create_app(replace(roadsigns, settings=settings)).test_client()
     monkeypatch.setattr(type(roadsigns.engine), "infer", lambda *_: pytest.fail("predicted"))
     wide = np.zeros((1, width, 3), np.uint8)
     response = client.post("/predict", data=cv2.imencode(".tiff", wide)[1].tobytes(), headers={"Accept": kind})
@@ -181,6 +183,16 @@ def test_a_picture_that_cannot_be_answered_is_refused_before_it_is_predicted(
 
 #: A picture that a form has in a field of text; Werkzeug's own limit for those is 500 kB.
 FIELD = b'--B\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + b"a" * 600_000 + b"\r\n--B--\r\n"
+
+
+@pytest.mark.parametrize("accept", ["application/json", "image/jpeg"])
+def test_a_side_that_is_longer_than_the_setting_allows_is_too_large_for_any_answer(
+    client: FlaskClient, accept: str
+) -> None:
+    data = encode_image(np.zeros((1, 20_001, 3), np.uint8), ".png")
+    response = client.post("/predict", data=data, headers={"Accept": accept})
+    assert_problem(response, 413)
+    assert response.json["detail"] == "the picture has 20001x1 pixels, allowed are 20000 a side"
 
 
 def bomb() -> bytes:

@@ -244,6 +244,7 @@ def test_the_service_is_shut_in(site: Site) -> None:
     assert set(re.findall(r"^Environment=(.+)$", text, re.MULTILINE)) == {
         "ORT_DISABLE_TELEMETRY=1",
         "MALLOC_MMAP_THRESHOLD_=8388608",
+        "MALLOC_ARENA_MAX=1",
     }
 
 

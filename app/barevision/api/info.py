@@ -38,6 +38,7 @@ class Limits(BaseModel):
 
     max_bytes: int
     max_pixels: int
+    max_side: int
     concurrency: int
     queue_seconds: float
     places: int | None = Field(description="Requests for predictions that may be here at once; null: not bounded")
@@ -81,6 +82,7 @@ def show() -> dict:
         "limits": {
             "max_bytes": settings.max_bytes,
             "max_pixels": settings.max_pixels,
+            "max_side": settings.max_side,
             "concurrency": settings.concurrency,
             "queue_seconds": settings.queue_seconds,
             "places": threads and places(threads),

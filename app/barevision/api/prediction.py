@@ -13,7 +13,7 @@ from barevision.api.record import record
 from barevision.detection import Selection
 from barevision.detector import Answer, BusyError, Stopwatch
 
-#: From an encoded picture, what to select and, if it matters, the longest side allowed, to an answer.
+#: From an encoded picture and what to select to an answer; and from the longest side allowed, for one to be drawn on.
 Predict = Callable[..., Answer]
 
 
@@ -47,7 +47,7 @@ def _predict(data: bytes, selection: Selection, max_side: int | None = None) -> 
     except ClientDisconnected:
         found.gone = True
         raise
-    answer = current_app.extensions["detector"].answer(data, selection, max_side)
+    answer = current_app.extensions["detector"].answer(data, selection, max_side, whole=max_side is not None)
     for stage, seconds in answer.seconds.items():
         found.lap(stage, seconds)
     height, width = answer.size

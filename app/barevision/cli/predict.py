@@ -66,7 +66,7 @@ def _local(model: str | None, confidence: float | None, nms: float | None) -> Ca
 
     detector = load_detector(load_settings(model=model), progress())
     selection = detector.selection(confidence, nms)
-    return lambda data: detector.answer(data, selection).objects
+    return lambda data: detector.answer(data, selection, whole=False).objects
 
 
 def _remote(url: str, confidence: float | None, nms: float | None) -> Callable[[bytes], list[dict]]:

@@ -1,7 +1,7 @@
 """From picture to boxes: pure functions on arrays. No files, no HTTP, no network."""
 
 from barevision.detection.annotate import annotate
-from barevision.detection.decode import LARGEST_SIDES, decode_image, encode_image
+from barevision.detection.decode import LARGEST_SIDES, decode_image, decode_reduced, encode_image
 from barevision.detection.errors import ImageError, ImageTooLargeError, SideTooLongError
 from barevision.detection.postprocess import Detection, Selection, class_colors, select_detections
 from barevision.detection.preprocess import to_blob
@@ -16,6 +16,7 @@ __all__ = [
     "annotate",
     "class_colors",
     "decode_image",
+    "decode_reduced",
     "encode_image",
     "select_detections",
     "to_blob",

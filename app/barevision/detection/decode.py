@@ -3,48 +3,80 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from barevision.detection.avif import check_avif_frames
 from barevision.detection.errors import ImageError, ImageTooLargeError, SideTooLongError
-from barevision.detection.precautions import check_jpeg_scans, still_png
+from barevision.detection.headers import Header, read_header
 
-# `max_pixels` is the limit, not Pillow's own.
-Image.MAX_IMAGE_PIXELS = None
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+# That somebody sends a damaged picture is said to him, and no news for the log.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
 #: The most pixels that a side may have in a file of this kind.
 LARGEST_SIDES = {".jpg": 65_500, ".png": 1_000_000}
-_TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 322, 323
+
+_IN_COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_REDUCED = {
+    8: cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION,
+    4: cv2.IMREAD_REDUCED_COLOR_4 | cv2.IMREAD_IGNORE_ORIENTATION,
+    2: cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION,
+}
+# Depths that cameras have, of which the rest of 16 bits is then empty.
+_DEPTHS = (8, 10, 12, 14, 16)
+_STRIP_PIXELS = 2**20
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda image: image,
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    4: lambda image: cv2.flip(image, 0),
+    5: cv2.transpose,
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda image: cv2.flip(cv2.transpose(image), -1),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+_LYING = (5, 6, 7, 8)
 
 
 def decode_image(data: bytes, max_pixels: int, max_side: int | None = None) -> np.ndarray:
     """The picture in `data`, turned as its EXIF orientation says: uint8 (height, width, 3), BGR.
 
-    Of an animation, the picture that a viewer without animations shows.
+    Of an animation, the picture that a viewer without animations shows. What is transparent shows white behind it.
+    16 bits become 8: by the smallest of 8, 10, 12, 14 and 16 bits that holds the picture's largest value, so that what
+    a 12-bit camera wrote is not black.
 
     :raises ImageTooLargeError: the header announces more than `max_pixels`; nothing was decoded.
     :raises SideTooLongError: the same of one side and `max_side`.
     :raises ImageError: no picture, a damaged one, or a format outside `FORMATS`.
     """
-    if not data:
-        raise ImageError("the body is empty, expected an encoded picture")
-    with _header(data) as header:
-        _check_pixels("the picture has", header.size, max_pixels)
-        if max_side and max(header.size) > max_side:
-            width, height = header.size
-            raise SideTooLongError(f"the picture has {width}x{height} pixels, allowed are {max_side} a side")
-        if header.format == "AVIF":
-            return _decode_avif(header)
-        if header.format == "TIFF":
-            tile = header.tag_v2.get(_TIFF_TILE_WIDTH, 1), header.tag_v2.get(_TIFF_TILE_LENGTH, 1)
-            _check_pixels("the picture's tiles have", tile, max_pixels)
-    if header.format == "PNG":
-        data = still_png(data)
-    elif header.format in ("JPEG", "MPO"):
-        check_jpeg_scans(data)
-    return _decode(data)
+    return decode_reduced(data, max_pixels, max_side)[0]
+
+
+def decode_reduced(
+    data: bytes, max_pixels: int, max_side: int | None = None, least: tuple[int, int] | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """As `decode_image`, and the picture's full size (height, width); a JPEG may be smaller than that.
+
+    :param least: a JPEG is decoded at a half, a quarter or an eighth of its size where that leaves this many pixels
+        (height, width); in full if None.
+    """
+    header = read_header(data)
+    _check_size(header, max_pixels, max_side)
+    if header.format == "AVIF":
+        check_avif_frames(header.data, header.size[0] * header.size[1], max_pixels)
+        image = _decode_avif(header)
+    elif header.format == "JPEG":
+        image = _decode_jpeg(header, least)
+    else:
+        image = _decode_unchanged(header)
+    turned = header.size if header.orientation in _LYING else header.size[::-1]
+    image = _TURNS[header.orientation](image)
+    # OpenCV has turned it.
+    size = image.shape[:2] if header.format == "TIFF" else turned
+    return image, size
 
 
 def encode_image(image: np.ndarray, extension: str) -> bytes:
@@ -59,24 +91,68 @@ def encode_image(image: np.ndarray, extension: str) -> bytes:
     return data.tobytes()
 
 
-def _header(data: bytes) -> Image.Image:
+def _check_size(header: Header, max_pixels: int, max_side: int | None) -> None:
+    for what, (width, height) in (("picture has", header.size), ("picture's tiles have", header.tile)):
+        if width * height > max_pixels:
+            raise ImageTooLargeError(f"the {what} {width}x{height} = {width * height} pixels, allowed are {max_pixels}")
+    if max_side and max(header.size) > max_side:
+        width, height = header.size
+        raise SideTooLongError(f"the picture has {width}x{height} pixels, allowed are {max_side} a side")
+
+
+def _decode_jpeg(header: Header, least: tuple[int, int] | None) -> np.ndarray:
+    factor = _reduction(header, least) if least else 1
+    image = _imdecode(header.data, _REDUCED.get(factor, _IN_COLOUR))
+    return _expected(image, tuple(-(-side // factor) for side in header.size))
+
+
+def _reduction(header: Header, least: tuple[int, int]) -> int:
+    """By how much the picture may be reduced: 8, 4, 2 or 1."""
+    height, width = least if header.orientation not in _LYING else least[::-1]
+    fits = (f for f in _REDUCED if header.size[0] // f >= width and header.size[1] // f >= height)
+    return next(fits, 1)
+
+
+def _decode_unchanged(header: Header) -> np.ndarray:
+    """What OpenCV makes of all channels and bits, as 8 bits of blue, green and red."""
+    image = _imdecode(header.data, cv2.IMREAD_UNCHANGED)
+    if header.format != "TIFF":
+        _expected(image, header.size)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"the picture has {image.dtype} samples; save it with 8 or 16 bits each")
+    if image.dtype == np.uint16:
+        image = _to_8_bits(image)
+    if image.ndim == 3 and image.shape[2] not in (3, 4):
+        raise ImageError(f"the picture has {image.shape[2]} channels; save it in grey or in colour")
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    if image.shape[2] == 3:
+        return image
+    # Programs that know no alpha leave 0 in a BMP's fourth byte.
+    opaque = header.format == "BMP" and not image[..., 3].any()
+    return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR) if opaque else _on_white(image, header.premultiplied)
+
+
+def _decode_avif(header: Header) -> np.ndarray:
+    pixels = _avif_pixels(header.data)
+    if pixels.shape[2] == 4:
+        pixels = _on_white(pixels, premultiplied=False)
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+
+
+def _avif_pixels(data: bytes) -> np.ndarray:
+    """RGB or RGBA, by Pillow's decoder, which takes half of the memory of OpenCV's and stops at 2**28 pixels."""
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        with Image.open(io.BytesIO(data), formats=["AVIF"]) as picture:
+            return np.asarray(picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB"))
     except Exception as error:
-        # Pillow's parsers raise whatever their struct and index operations do on damaged headers.
-        allowed = ", ".join(FORMATS)
-        raise ImageError(f"the body is no picture in one of these formats: {allowed}") from error
+        # As with headers.
+        raise ImageError(f"the picture can't be decoded: {error}") from error
 
 
-def _check_pixels(what: str, size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels:
-        raise ImageTooLargeError(f"{what} {width}x{height} = {width * height} pixels, allowed are {max_pixels}")
-
-
-def _decode(data: bytes) -> np.ndarray:
+def _imdecode(data: bytes, flags: int) -> np.ndarray:
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise ImageError(f"the picture can't be decoded: {error.err}") from error
     if image is None:
@@ -84,16 +160,35 @@ def _decode(data: bytes) -> np.ndarray:
     return image
 
 
-def _decode_avif(picture: Image.Image) -> np.ndarray:
-    """The turned picture, by Pillow's decoder, which takes half of the memory that OpenCV's takes.
+def _expected(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`image`, if its (width, height) is `size`: boxes rest on that."""
+    height, width = image.shape[:2]
+    if (width, height) != size:
+        raise ImageError(f"the picture is damaged: it has {width}x{height} pixels where its header says {size}")
+    return image
 
-    The frame inside may be larger than the header says: up to 2**28 pixels, where OpenCV's decoder has no limit.
-    """
-    try:
-        picture = picture if picture.mode == "RGB" else picture.convert("RGB")
-        ImageOps.exif_transpose(picture, in_place=True)
-        pixels = np.asarray(picture)
-    except Exception as error:
-        # As with headers.
-        raise ImageError(f"the picture can't be decoded: {error}") from error
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+
+def _to_8_bits(image: np.ndarray) -> np.ndarray:
+    """uint16 (height, width) or (height, width, channels) as uint8; alpha, the fourth channel, by its full depth."""
+    colours = image[..., :3] if image.ndim == 3 else image
+    largest = int(colours.max())
+    depth = next(bits for bits in _DEPTHS if largest < 1 << bits)
+    scaled = cv2.convertScaleAbs(image, alpha=255 / ((1 << depth) - 1))
+    if image.ndim == 3 and image.shape[2] == 4:
+        scaled[..., 3] = image[..., 3] >> 8
+    return scaled
+
+
+def _on_white(image: np.ndarray, premultiplied: bool) -> np.ndarray:
+    """uint8 (height, width, 4), alpha last, laid on white: uint8 (height, width, 3)."""
+    height, width = image.shape[:2]
+    laid = np.empty((height, width, 3), np.uint8)
+    # In strips: the products take four times the picture's memory.
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        strip = image[top : top + rows]
+        colour, alpha = strip[..., :3].astype(np.uint16), strip[..., 3:].astype(np.uint16)
+        if not premultiplied:
+            colour = (colour * alpha + 127) // 255
+        laid[top : top + rows] = np.minimum(colour + (255 - alpha), 255)
+    return laid

@@ -1,0 +1,99 @@
+"""The real service: Gunicorn with Barevision's worker on a Unix socket, its memory and its workers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+
+_UNIT = Path(__file__).parents[2] / "roles/gunicorn/templates/etc/systemd/system/barevision.service.j2"
+_START_SECONDS = 120
+_ANSWER_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running Gunicorn with one worker."""
+
+    path: Path
+    gunicorn: int
+
+    def workers(self) -> list[int]:
+        """The process numbers of its workers."""
+        children = Path(f"/proc/{self.gunicorn}/task/{self.gunicorn}/children")
+        return [int(number) for number in children.read_text().split()]
+
+    def memory(self, name: str = "VmRSS") -> int:
+        """What its worker takes now (VmRSS) or took at most (VmHWM), in bytes."""
+        lines = Path(f"/proc/{self.workers()[0]}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+    def forget_peak(self) -> None:
+        """Sets VmHWM back to VmRSS."""
+        Path(f"/proc/{self.workers()[0]}/clear_refs").write_text("5")
+
+    def ask(self, request: bytes, whole: bool = True) -> tuple[int | None, bytes]:
+        """Status and body of the answer to `request`; no status if none came.
+
+        :param whole: otherwise the end of what is sent is the end of the connection.
+        """
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_ANSWER_SECONDS)
+            connection.connect(str(self.path))
+            # An answer may come before all was sent.
+            with contextlib.suppress(OSError):
+                connection.sendall(request)
+                if not whole:
+                    connection.shutdown(socket.SHUT_WR)
+            response = HTTPResponse(connection, method=request.split(b" ", 1)[0].decode())
+            try:
+                response.begin()
+                return response.status, response.read()
+            except TimeoutError:
+                raise
+            except (HTTPException, OSError):
+                return None, b""
+
+
+@contextlib.contextmanager
+def running_service(folder: Path, **settings: str) -> Iterator[Service]:
+    """The service with the embedded model; its socket, model and log are in `folder`."""
+    path = folder / "socket"
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"unix:{path}", "--worker-class", "barevision.worker.Worker"]
+    options = ["--workers", "1", "--threads", "8", "--timeout", "60", "--no-control-socket", "barevision.wsgi:app"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BAREVISION_")}
+    environment |= {**_unit_environment(), "BAREVISION_MODELS_DIR": str(folder / "models"), **settings}
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen([*command, *options], env=environment, stdout=log, stderr=log) as process,
+    ):
+        service = Service(path, process.pid)
+        try:
+            _wait(service, process, folder / "log")
+            yield service
+        finally:
+            process.terminate()
+
+
+def _unit_environment() -> dict[str, str]:
+    """What the service's unit sets."""
+    lines = _UNIT.read_text("utf-8").splitlines()
+    return dict(line.removeprefix("Environment=").split("=", 1) for line in lines if line.startswith("Environment="))
+
+
+def _wait(service: Service, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        with contextlib.suppress(OSError):
+            if service.ask(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[0] == 200:
+                return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the service doesn't start:\n{log.read_text()}")
+        time.sleep(0.1)
