@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from urllib.parse import quote
 
 from tests.fuzz.pictures import change_bytes, damaged
+
+#: Those without a value are left out.
+Headers = dict[str, str | None]
 
 _TEXTS = (
     "",
@@ -46,17 +50,33 @@ class Endpoint:
     parameters: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+_SELECTION = {
+    "confidence": ("0.1", "0.9"),
+    "nms": ("0.3", "1"),
+    "classes": ("stop", "stop,crossing", "stop,,stop"),
+    "limit": ("1", "100000"),
+    "per_class_nms": ("true", "false"),
+}
 ENDPOINTS = (
-    Endpoint(
-        "/predict",
-        parameters={"confidence": ("0.1", "0.9"), "nms": ("0.3", "1")},
-    ),
+    Endpoint("/predict", parameters={**_SELECTION, "annotate": ("true", "false")}),
+    Endpoint("/v1/vision/detection", ("form", "form", "raw"), {"min_confidence": ("0.1", "0.9"), "api_key": ("x",)}),
+    Endpoint("/v2/models/roadsigns/infer", ("inference", "inference", "binary inference", "json"), _SELECTION),
 )
 #: What answers without a picture.
 OTHER_PATHS = (
     "/healthz",
     "/readyz",
+    "/metrics",
+    "/info",
+    "/openapi.json",
+    "/docs",
     "/",
+    "/sample.jpg",
+    "/v1/vision/custom/list",
+    "/v1/status/ping",
+    "/v2",
+    "/v2/models/roadsigns",
+    "/v2/models/%00/ready",
     "/nothing",
     "/predict/",
     "/predict/../healthz",
@@ -118,20 +138,20 @@ def make_request(seed: int, number: int, pictures: list[bytes]) -> Sent:
             chance.choice(OTHER_PATHS),
             b"",
         )
-        return _framed(number, method, path, [], body, chance)
+        return _framed(number, method, path, {}, body, chance)
     endpoint = chance.choice(ENDPOINTS)
     picture = chance.choice(pictures)
     if chance.random() < 0.8:
         picture = damaged(picture, pictures, chance)
     elif chance.random() < 0.1:
         picture = b""
-    content_type, body = BODIES[chance.choice(endpoint.bodies)](picture, endpoint, chance)
+    headers, body = BODIES[chance.choice(endpoint.bodies)](picture, endpoint, chance)
     # Seldom: a form that can't be read tries nothing behind it.
     if chance.random() < 0.15:
         body = change_bytes(body, [], chance)
     if chance.random() < 0.1:
-        content_type = chance.choice(_TYPES)
-    headers = [("Content-Type", content_type), ("Accept", chance.choice(_ACCEPTS))]
+        headers["Content-Type"] = chance.choice(_TYPES)
+    headers["Accept"] = chance.choice(_ACCEPTS)
     return _framed(number, "POST", endpoint.path + _query(endpoint, chance), headers, body, chance)
 
 
@@ -145,9 +165,9 @@ def _query(endpoint: Endpoint, chance: Random) -> str:
     return "?" + (query if chance.random() < 0.9 else chance.choice(("&&&", "%ff=%fe", "confidence", "=", "a" * 5000)))
 
 
-def _framed(number: int, method: str, target: str, headers: list, body: bytes, chance: Random) -> Sent:
+def _framed(number: int, method: str, target: str, headers: Headers, body: bytes, chance: Random) -> Sent:
     lines = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close"]
-    lines += [f"{name}: {value}" for name, value in headers if value is not None]
+    lines += [f"{name}: {value}" for name, value in headers.items() if value is not None]
     way = chance.choice(("length",) * 12 + ("chunks", "chunks", "bad chunks", "too long", "too short", "nonsense"))
     if way in ("chunks", "bad chunks"):
         lines.append("Transfer-Encoding: chunked")
@@ -180,20 +200,48 @@ def _chunks(body: bytes, chance: Random) -> bytes:
 # ---- Bodies
 
 
-def _raw(picture: bytes, _: Endpoint, chance: Random) -> tuple[str | None, bytes]:
-    return chance.choice(("image/jpeg", "image/jpg", "application/octet-stream", None)), picture
+def _raw(picture: bytes, _: Endpoint, chance: Random) -> tuple[Headers, bytes]:
+    return {"Content-Type": chance.choice(("image/jpeg", "image/jpg", "application/octet-stream", None))}, picture
 
 
-def _json(picture: bytes, _: Endpoint, chance: Random) -> tuple[str | None, bytes]:
+def _json(picture: bytes, _: Endpoint, chance: Random) -> tuple[Headers, bytes]:
     text = base64.b64encode(picture).decode()
     value = chance.choice((text,) * 6 + (f"data:image/png;base64,{text}", text[:-1], None, 7, [text], {"image": text}))
     body = chance.choice(
         ({"image": value},) * 6 + ({"Image": value}, [value], value, {"image": value, "more": [1] * 50})
     )
-    return "application/json", json.dumps(body).encode(chance.choice(("utf-8",) * 8 + ("utf-16", "utf-8-sig")))
+    encoding = chance.choice(("utf-8",) * 8 + ("utf-16", "utf-8-sig"))
+    return {"Content-Type": "application/json"}, json.dumps(body).encode(encoding)
 
 
-def _form(picture: bytes, endpoint: Endpoint, chance: Random) -> tuple[str | None, bytes]:
+def _inference(picture: bytes, endpoint: Endpoint, chance: Random) -> tuple[Headers, bytes]:
+    body = _inference_json(endpoint, chance, data=[base64.b64encode(picture).decode()])
+    return {"Content-Type": "application/json"}, json.dumps(body).encode()
+
+
+def _binary_inference(picture: bytes, endpoint: Endpoint, chance: Random) -> tuple[Headers, bytes]:
+    """The picture behind the JSON, after its length in four bytes."""
+    length = chance.choice((len(picture),) * 6 + (0, 2**32 - 1, len(picture) + 1))
+    tensor = struct.pack("<I", length) + picture
+    sizes = (len(tensor),) * 6 + (0, -1, 2**40, None, "x")
+    head = json.dumps(_inference_json(endpoint, chance, parameters={"binary_data_size": chance.choice(sizes)})).encode()
+    announced = chance.choice((len(head),) * 6 + (0, -1, 10**9, "x", ""))
+    return {"Inference-Header-Content-Length": str(announced)}, head + tensor
+
+
+def _inference_json(endpoint: Endpoint, chance: Random, **tensor: object) -> dict:
+    image = {"name": "image", "datatype": "BYTES", "shape": chance.choice(([1],) * 5 + ([2], [], [1, 1], 1)), **tensor}
+    asked = {"inputs": chance.choice(([image],) * 6 + ([], [image, image], image))}
+    if chance.random() < 0.3:
+        name = chance.choice((*endpoint.parameters, "other"))
+        asked["parameters"] = {name: chance.choice((0.5, True, None, "stop", 7, 1e308, [1], -1))}
+    if chance.random() < 0.3:
+        binary = {"binary_data": chance.choice((True, False, 1, "x"))}
+        asked["outputs"] = [{"name": chance.choice(("boxes", "labels", "colour")), "parameters": binary}]
+    return asked
+
+
+def _form(picture: bytes, endpoint: Endpoint, chance: Random) -> tuple[Headers, bytes]:
     boundary = chance.choice(("B", "--", "-" * 70, "a'b"))
     parts = [
         _part(boundary, name, f'; filename="{chance.choice(("x.jpg", "", "../../x", "ä", "a" * 500))}"', picture)
@@ -206,7 +254,7 @@ def _form(picture: bytes, endpoint: Endpoint, chance: Random) -> tuple[str | Non
     ]
     chance.shuffle(parts)
     end = chance.choice((f"--{boundary}--\r\n",) * 6 + ("", f"--{boundary}"))
-    return f"multipart/form-data; boundary={boundary}", b"".join(parts) + end.encode()
+    return {"Content-Type": f"multipart/form-data; boundary={boundary}"}, b"".join(parts) + end.encode()
 
 
 def _part(boundary: str, name: str, more: str, content: bytes) -> bytes:
@@ -214,5 +262,11 @@ def _part(boundary: str, name: str, more: str, content: bytes) -> bytes:
     return head.encode() + content + b"\r\n"
 
 
-Body = Callable[[bytes, Endpoint, Random], tuple[str | None, bytes]]
-BODIES: dict[str, Body] = {"raw": _raw, "form": _form, "json": _json}
+Body = Callable[[bytes, Endpoint, Random], tuple[Headers, bytes]]
+BODIES: dict[str, Body] = {
+    "raw": _raw,
+    "form": _form,
+    "json": _json,
+    "inference": _inference,
+    "binary inference": _binary_inference,
+}
