@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 from barevision.darknet import DarknetError, Weights, build_model, parse_config
+from barevision.models import find_source
 from tests.unit.darknet_files import TINY_CFG, RandomWeights, error_of, weights_for, write_model
 
 
@@ -39,6 +40,7 @@ def test_every_network_of_the_assets_is_read(assets: Path, tmp_path: Path, name:
     cfg = (assets / "models" / "cfg" / f"{name}.cfg").read_text()
     path = weights_for(cfg, tmp_path / f"{name}.weights")
     assert path.stat().st_size == 20 + 4 * parameters
+    assert find_source(name).network.size in (path.stat().st_size, None)
 
     model = build(cfg, Weights(path), size=(96, 160))
     onnx.checker.check_model(model, full_check=True)

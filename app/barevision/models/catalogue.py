@@ -151,10 +151,10 @@ def _find(asked: Reference, models: Path | None) -> ModelSource:
         return _catalogue()[asked.what]
     if asked.is_url:
         return url_source(asked.what)
-    path = Path(asked.what).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(asked.what))  # noqa: PTH111
+    if os.path.isdir(path):  # noqa: PTH112
         return _folder_source(path.resolve(), f"Your own model in {path}")
-    if path.is_file() and path.suffix == ".onnx":
+    if os.path.isfile(path) and path.suffix == ".onnx":  # noqa: PTH113
         return _file_source(path.resolve())
     address = _read_pinned(models, asked.what).get("url")
     if address:
