@@ -244,7 +244,6 @@ def _row(model: str, settings: Settings) -> dict:
         **_requirements(model, settings),
         "licence": source.licence,
         "input": list(source.input_size or ()) or None,
-        "verified": source.verified,
         "downloaded": is_downloaded(source, settings.models_dir),
         "prepared": is_prepared(source, settings.models_dir),
         "seconds": seconds(source, settings.models_dir, _how(settings)),
@@ -261,6 +260,7 @@ def _requirements(model: str, settings: Settings) -> dict:
         "description": source.description,
         "disk_bytes": disk,
         "memory_bytes": memory,
+        "verified": source.verified,
     }
 
 

@@ -109,7 +109,7 @@ def parse_reference(model: str) -> Reference:
     width, height = int(match[1]), int(match[2] or match[1])
     if not (0 < width <= _LARGEST_SIDE and 0 < height <= _LARGEST_SIDE):
         raise ModelError(
-            f"the size {size} of {model!r} is out of range; allowed are 1 to {_LARGEST_SIDE} pixels a side"
+            f"the size {size} of {model!r} is out of range, allowed are 1 to {_LARGEST_SIDE} pixels a side"
         )
     return Reference(what, (height, width), digest.lower() or None)
 
