@@ -7,6 +7,7 @@ formulas, and exported with the metadata that YOLOv5's own exporter writes.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,10 @@ from ultralytics.utils import nms, ops  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 _SIZE = (256, 320)
-_CONFIDENCE, _NMS = 0.25, 0.7
+_CONFIDENCE = 0.25
+# What share of boxes may differ, by the overlap that suppression allows. Without suppression every box is compared, and
+# none may. With it, boxes that are cut to whole pixels overlap a little more or less than Ultralytics' own do.
+_ALLOWED = {1.0: 0, 0.45: 0.1}
 _LABELS = ["cat", "dog", "cow", "hen", "pig"]
 _PICTURES = ("wide", "tall", "tiny", "exact")
 _ANCHORS = [[10, 13, 16, 30, 33, 23], [30, 61, 62, 45, 59, 119], [116, 90, 156, 198, 373, 326]]
@@ -60,7 +64,7 @@ def fitted(image: np.ndarray) -> torch.Tensor:
 
 @torch.no_grad()
 def spread(network: nn.Module, layers: list[nn.Conv2d], deviation: float, mean: float = 0) -> None:
-    """Scales random layers so that each of their channels varies over a real picture's cells as it is told."""
+    """Scales random layers so that they vary over the cells of a real picture as told."""
     answers: dict[nn.Conv2d, torch.Tensor] = {}
     hooks = [layer.register_forward_hook(lambda layer, _, answer: answers.update({layer: answer})) for layer in layers]
     network.eval()
@@ -68,9 +72,10 @@ def spread(network: nn.Module, layers: list[nn.Conv2d], deviation: float, mean: 
     for hook in hooks:
         hook.remove()
     for layer, answer in answers.items():
-        factor = deviation / (answer.std(dim=(0, 2, 3)) + 1e-9)
-        layer.weight.mul_(factor[:, None, None, None])
-        layer.bias.copy_((layer.bias - answer.mean(dim=(0, 2, 3))) * factor + mean)
+        centre = answer.mean(dim=(0, 2, 3))
+        factor = deviation / (answer - centre[:, None, None]).std()
+        layer.weight.mul_(factor)
+        layer.bias.copy_((layer.bias - centre) * factor + mean)
 
 
 def made(name: str) -> YOLO:
@@ -80,7 +85,20 @@ def made(name: str) -> YOLO:
     network = DetectionModel(f"{name}.yaml", nc=len(_LABELS), verbose=False)
     network.names, network.args, network.task = dict(enumerate(_LABELS)), model.model.args, "detect"
     model.model = network
+    settle(network)
     return model
+
+
+@torch.no_grad()
+def settle(network: nn.Module) -> None:
+    """Batch norms as if trained on our pictures: otherwise random layers forget the picture, one after the other."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None
+    network.train()
+    network(torch.cat([fitted(picture(kind)) for kind in _PICTURES]))
+    network.eval()
 
 
 def exported(name: str, end_to_end: bool, folder: Path) -> Path:
@@ -90,8 +108,9 @@ def exported(name: str, end_to_end: bool, folder: Path) -> Path:
     head.end2end = end_to_end
     branches = (head.one2one_cv2, head.one2one_cv3) if end_to_end else (head.cv2, head.cv3)
     boxes, scores = ([layers[-1] for layers in branch] for branch in branches)
-    spread(model.model, boxes, 1.5)
-    spread(model.model, scores, 1.5, mean=-4.5)
+    # Newer heads answer distances in cells, older ones their distribution.
+    spread(model.model, boxes, 0.7, mean=3 if head.reg_max == 1 else 0)
+    spread(model.model, scores, 1.0, mean=-3.2)
     path = model.export(format="onnx", imgsz=_SIZE, simplify=False, **({"end2end": True} if end_to_end else {}))
     return Path(path).rename(folder / f"{name}.onnx")
 
@@ -138,10 +157,10 @@ def export_yolov5(folder: Path) -> tuple[Path, Yolov5]:
     """YOLOv5 with anchors as an ONNX file with the metadata of YOLOv5's own exporter."""
     network = Yolov5()
     layers = list(network.network.model[-1].layers)
-    spread(network, layers, 1.5)
+    spread(network, layers, 0.8)
     with torch.no_grad():
         for layer in layers:
-            layer.bias.view(3, -1)[:, 4] -= 4
+            layer.bias.view(3, -1)[:, 4] -= 2
     path = folder / "yolov5n.onnx"
     torch.onnx.export(
         network, (torch.zeros(1, 3, *_SIZE),), str(path), input_names=["images"], output_names=["output0"], dynamo=False
@@ -168,11 +187,20 @@ def as_objects(boxes: np.ndarray) -> list[dict]:
     ]
 
 
-def compare(detector: Detector, expected: list[dict], image: np.ndarray) -> None:
-    """Fails unless the detector finds what Ultralytics finds, to the pixels that whole numbers lose."""
-    selection = detector.selection(_CONFIDENCE, _NMS, per_class_nms=True)
-    found = detector.predict(image, selection)
-    assert differences(expected, found, pixels=2, confidence=0.001) == []
+def compare(detector: Detector, expected: list[dict], image: np.ndarray, overlap: float) -> None:
+    """Fails unless the detector finds what Ultralytics finds, to the pixels that whole numbers lose.
+
+    What is as good as at the threshold may be above it here and below it there.
+    """
+    found = detector.predict(image, detector.selection(_CONFIDENCE, overlap, per_class_nms=True))
+    tolerances = {"pixels": 2, "confidence": 0.002}
+    lines = [line for line in differences(clear(expected), found, **tolerances) if line.startswith("missing")]
+    lines += [line for line in differences(expected, clear(found), **tolerances) if line.startswith("unexpected")]
+    assert len(lines) <= _ALLOWED[overlap] * len(expected), lines
+
+
+def clear(answer: list[dict]) -> list[dict]:
+    return [item for item in answer if item["confidence"] > _CONFIDENCE + 0.005]
 
 
 @pytest.fixture(
@@ -192,7 +220,7 @@ def export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_boxes_are_those_of_ultralytics_predictor(export: Path, tmp_path: Path, engine: str) -> None:
-    overrides = {"conf": _CONFIDENCE, "iou": _NMS, "save": False, "verbose": False, "device": "cpu"}
+    overrides = {"conf": _CONFIDENCE, "max_det": 2000, "save": False, "verbose": False, "device": "cpu"}
     predictor = DetectionPredictor(overrides=overrides)
     predictor.setup_model(str(export))
     # Its warm-up imports torchvision.
@@ -200,11 +228,12 @@ def test_boxes_are_those_of_ultralytics_predictor(export: Path, tmp_path: Path, 
     detector = loaded(export, tmp_path, engine)
     assert detector.model.labels == _LABELS
     total = 0
-    for kind in _PICTURES:
+    for kind, overlap in itertools.product(_PICTURES, _ALLOWED):
         image = picture(kind)
+        predictor.args.iou = overlap
         boxes = predictor(source=image)[0].boxes.data.numpy()
         total += len(boxes)
-        compare(detector, as_objects(boxes), image)
+        compare(detector, as_objects(boxes), image, overlap)
     assert total >= 40
     print(f"{export.stem} on {engine}: {total} boxes agree")
 
@@ -215,16 +244,17 @@ def test_boxes_of_yolov5_with_anchors(tmp_path: Path, engine: str) -> None:
     detector = loaded(path, tmp_path / "models", engine)
     assert detector.model.head.form == "yolov5"
     total = 0
-    for kind in _PICTURES:
+    for kind, overlap in itertools.product(_PICTURES, _ALLOWED):
         image = picture(kind)
         with torch.no_grad():
             rows = network(fitted(image))
         # In the form that today's non-maximum suppression takes.
         scores = rows[..., 5:] * rows[..., 4:5]
-        chosen = nms.non_max_suppression(torch.cat([rows[..., :4], scores], 2).transpose(1, 2), _CONFIDENCE, _NMS)[0]
+        answer = torch.cat([rows[..., :4], scores], 2).transpose(1, 2)
+        chosen = nms.non_max_suppression(answer, _CONFIDENCE, overlap, max_det=2000)[0]
         chosen[:, :4] = ops.scale_boxes(_SIZE, chosen[:, :4], image.shape)
         total += len(chosen)
-        compare(detector, as_objects(chosen.numpy()), image)
+        compare(detector, as_objects(chosen.numpy()), image, overlap)
     assert total >= 40
     print(f"yolov5n with anchors on {engine}: {total} boxes agree")
 

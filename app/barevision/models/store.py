@@ -129,7 +129,7 @@ def remember_seconds(source: ModelSource, models: Path, how: str, value: float) 
     path = _seconds_path(source, models)
     try:
         known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-        _write(path, json.dumps({**known, how: round(value, 5)}).encode())
+        _write(path, json.dumps({**known, how: value}).encode())
     except (OSError, ValueError, TypeError):
         return
 
