@@ -193,10 +193,13 @@ def compare(detector: Detector, expected: list[dict], image: np.ndarray, overlap
     What is as good as at the threshold may be above it here and below it there.
     """
     found = detector.predict(image, detector.selection(_CONFIDENCE, overlap, per_class_nms=True))
-    tolerances = {"pixels": 2, "confidence": 0.002}
-    lines = [line for line in differences(clear(expected), found, **tolerances) if line.startswith("missing")]
-    lines += [line for line in differences(expected, clear(found), **tolerances) if line.startswith("unexpected")]
-    assert len(lines) <= _ALLOWED[overlap] * len(expected), lines
+    # Centre, size and corner each lose up to a pixel.
+    tolerances = {"pixels": 3, "confidence": 0.002}
+    allowed = _ALLOWED[overlap] * len(expected)
+    missing = [line for line in differences(clear(expected), found, **tolerances) if line.startswith("missing")]
+    assert len(missing) <= allowed, missing
+    extra = [line for line in differences(expected, clear(found), **tolerances) if line.startswith("unexpected")]
+    assert len(extra) <= allowed, extra
 
 
 def clear(answer: list[dict]) -> list[dict]:
