@@ -146,9 +146,9 @@ def remove(source: ModelSource, models: Path) -> list[Path]:
         raise ModelError(f"{source.folder} is your own folder inside of the models directory; remove it yourself")
     if not folder.is_dir():
         return []
-    removed = sorted(folder.glob(f"{source.name}-*.onnx*")) + sorted(folder.glob(f"{source.name}-*.json"))
-    if source.folder is None:
-        removed = sorted(path for path in folder.iterdir() if not path.name.endswith(".lock"))
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.endswith(".lock"))
+    prepared = [path for path in files if path.name.startswith(f"{source.name}-") and path.suffix in (".onnx", ".json")]
+    removed = prepared if source.folder else files
     for path in removed:
         path.unlink()
     # What a download in another process holds stays; so does what somebody else put here.
