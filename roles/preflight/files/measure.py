@@ -1,6 +1,7 @@
 """Prints, as one line of JSON, what a machine has: memory, free disk, Python, and what was deployed before.
 
-Argument: JSON with `root`, `conda`, `models` (paths), `model` (what its prepared file's name starts with) and `python` (the distribution's).
+Argument: JSON with `root`, `conda`, `models` (paths), `model` (what its prepared file's name starts with) and `python`
+(the distribution's).
 Changes nothing.
 """
 
