@@ -9,7 +9,7 @@ PORT ?= 5000
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint format serve lab-up lab-down gce-rehearsal lock clean
+.PHONY: help demo test test-exports fuzz lint format serve lab-up lab-down gce-rehearsal lock clean
 
 include lab.mk browser.mk
 
@@ -25,6 +25,9 @@ test: $(VENV)/.ready lab-packages browser-packages  ## Runs all tests, those on 
 
 fuzz: $(VENV)/.ready  ## Sends damaged pictures and requests to the real service, and measures (REQUESTS=20000, SEED=1)
 	$(BIN)/python -m tests.fuzz $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED))
+
+test-exports: build/exports/.ready  ## Compares Ultralytics' exports with its own predictor (fetches PyTorch, into build/)
+	build/exports/bin/pytest -ra tests/exports
 
 lint: $(VENV)/.ready  ## Checks style: ruff, yamllint, ansible-lint
 	$(BIN)/ruff check
@@ -68,4 +71,12 @@ $(VENV)/.ready: requirements.txt app/pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.txt
 	UV_SYSTEM_CERTS=1 $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation --editable app
+	@touch $@
+
+# Not in requirements.txt: PyTorch is a gigabyte. Where pip would fetch its CUDA build, which is more, and which does not
+# run without the libraries left out here: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-exports
+build/exports/.ready: app/requirements.txt tests/exports/requirements.txt
+	$(PYTHON) -m venv --clear build/exports
+	build/exports/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement app/requirements.txt
+	build/exports/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement tests/exports/requirements.txt
 	@touch $@

@@ -15,7 +15,7 @@ from barevision.settings import load_settings
 from tests.lab import noted_labs
 
 ROOT = Path(__file__).parent.parent
-_RINGS = ("unit", "api", "browser", "roles", "gce", "e2e")
+_RINGS = ("unit", "api", "browser", "exports", "roles", "gce", "e2e")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 import threading
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -19,10 +19,13 @@ from barevision.detection import (
     Selection,
     SideTooLongError,
     class_colors,
+    clip,
     decode_image,
     decode_reduced,
+    of_picture,
     select_detections,
     to_blob,
+    to_rows,
 )
 from barevision.engines import Engine, load_engine
 from barevision.models import Golden, PreparedModel, differences, find_source, prepare
@@ -31,6 +34,7 @@ from barevision.settings import Settings
 
 # A reduced picture has so many times the pixels of the network's input on each side.
 _REDUCED_SIDES = 2
+_TIMED_INFERENCES = 5
 
 
 class BusyError(RuntimeError):
@@ -152,14 +156,32 @@ class Detector:
         :raises WrongAnswerError: the network answers NaN, which says nothing about the picture.
         """
         watch = watch or Stopwatch()
-        rows = self.engine.infer(to_blob(image, self.engine.input_size))
+        rows = self._rows(image)
         watch.lap("infer")
         if np.isnan(rows).any():
             raise WrongAnswerError("the network answers NaN; its weights are damaged or don't fit this engine")
-        detections = select_detections(rows, size or image.shape[:2], selection or self.selection())
+        detections = self._select(rows, size or image.shape[:2], selection or self.selection())
         objects = to_objects(detections, self.model.labels)
         watch.lap("select")
         return objects
+
+    def _rows(self, image: np.ndarray) -> np.ndarray:
+        """What the network says of `image`: float32 (rows, 4 + classes), boxes relative to it, scores."""
+        head, size = self.model.head, self.engine.input_size
+        raw = self.engine.infer(to_blob(image, size, head.fit))
+        rows = to_rows(raw, head, size, len(self.model.labels))
+        return of_picture(rows, image.shape[:2], size, head.fit)
+
+    def _select(self, rows: np.ndarray, image_size: tuple[int, int], selection: Selection) -> list[Detection]:
+        head = self.model.head
+        if head.form == "end-to-end":
+            # The network chose already; what it left side by side belongs there.
+            selection = replace(selection, nms=1.0)
+        detections = select_detections(rows, image_size, selection)
+        if head.fit == "letterbox":
+            # As Ultralytics' predictor does; the tutorial's boxes may stick out.
+            detections = [clip(detection, image_size) for detection in detections]
+        return detections
 
     def check(self) -> str:
         """Predicts the golden image and says in a sentence what was checked.
@@ -168,18 +190,34 @@ class Detector:
 
         :raises WrongAnswerError: with what is missing, unexpected or not finite, a line each.
         """
+        found = self.golden_answer()
+        return self._check_form() if found is None else check_answer(self.model.golden, found)
+
+    def golden_answer(self) -> list[dict] | None:
+        """What the model answers for its golden image; None if it has none.
+
+        :raises WrongAnswerError: the image can't be predicted.
+        """
         golden = self.model.golden
         if golden is None:
-            return self._check_form()
+            return None
         try:
             image = decode_image(golden.image, self.settings.max_pixels)
         except ImageError as error:
             raise WrongAnswerError(f"the golden image can't be predicted: {error}") from error
         # The golden answer was given at the default thresholds, whatever this service is set to.
-        return check_answer(golden, self.predict(image, Selection()))
+        return self.predict(image, Selection())
+
+    def seconds_of_inference(self) -> float:
+        """How long the network takes for one picture, the median of a few; the engine is warm after `check`."""
+        watch, times = Stopwatch(), []
+        for _ in range(_TIMED_INFERENCES):
+            self.predict(drawn_picture(), watch=watch)
+            times.append(watch.seconds["infer"])
+        return statistics.median(times)
 
     def _check_form(self) -> str:
-        rows = self.engine.infer(to_blob(drawn_picture(), self.engine.input_size))
+        rows = self._rows(drawn_picture())
         if not np.isfinite(rows).all():
             raise WrongAnswerError("the network answers numbers that are not finite")
         return "the model has no golden image; it answers finite numbers"
@@ -203,7 +241,7 @@ def load_detector(settings: Settings, progress: Progress | None = None) -> Detec
 
     :raises ModelError, DarknetError, EngineError: the model can't be had, read or run.
     """
-    model = prepare(find_source(settings.model), Path(settings.models_dir), progress)
+    model = prepare(find_source(settings.model, settings.models_dir), settings.models_dir, progress)
     # OpenCV's own pool would fight the engine's for the cores while it resizes; a request has one thread.
     cv2.setNumThreads(1)
     engine = load_engine(settings.engine, model.path, settings.threads)

@@ -30,7 +30,7 @@ class Settings(BaseSettings):
 
     model: str = Field(
         "roadsigns",
-        description="A name from the catalogue, or a folder with .cfg, .weights and .names",
+        description="A name from the catalogue, a folder with .cfg, .weights and .names, an .onnx file or its address",
     )
     models_dir: Path = Field(default_factory=_default_models_dir, description="Where models are kept")
     engine: Literal["onnxruntime", "opencv"] = Field("onnxruntime", description="What runs the network")

@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from tests.roles.rendering import ROOT
+from tests.roles.rendering import ROOT, Site
 
 _FILES = ROOT / "roles" / "app" / "files"
 
@@ -114,6 +115,7 @@ class TestState:
             "directories": [],
             "settings": {"path": "/nowhere", "owner": "root", "group": "root", "mode": "0640", "sha256": ""},
             "model": "roadsigns",
+            "files": {},
             "trial": "{}",
             "keep": 2,
         }
@@ -186,6 +188,26 @@ class TestState:
         prove()
         prepared.unlink()
         assert not self.look(root, model=str(folder))["proven"], "the prepared model is gone"
+
+    def test_a_copied_model_is_there_with_every_file_as_it_was(self, root: Path) -> None:
+        path = root / "best.onnx"
+        path.write_text("x")
+        right = {str(path): "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}
+
+        assert self.look(root)["model"]
+        assert self.look(root, files=right)["model"]
+        assert not self.look(root, files={**right, str(root / "best.names"): "0" * 64})["model"]
+        path.write_text("y")
+        assert not self.look(root, files=right)["model"]
+
+    def test_a_file_or_a_sized_model_that_was_replaced_in_place_is_tried_again(self, root: Path) -> None:
+        path = root / "best.onnx"
+        path.write_text("1")
+        before = [self.look(root, model=f"{path}{size}")["trial"] for size in ("", "@64")]
+        path.write_text("22")
+        after = [self.look(root, model=f"{path}{size}")["trial"] for size in ("", "@64")]
+
+        assert len({*before, *after}) == 4
 
     @pytest.mark.parametrize("content", ["", "{", "{}", "[1]"])
     def test_a_broken_proof_is_none(self, root: Path, content: str) -> None:
@@ -273,3 +295,49 @@ class TestState:
         ):
             assert not self.look(root, settings=right | {name: other})["settings"], name
         assert self.look(root, directories=[right, right | {"path": "/no"}])["directories"] == ["/no"]
+
+
+class TestModel:
+    """Which model the machine is told to serve."""
+
+    def site(self, model: str, **inventory: object) -> Site:
+        return Site(app_model=model, __app_model_files={"files": self.FILES}, **inventory)
+
+    FILES: ClassVar = [
+        {"path": "/here/mine/net.weights", "checksum": "b" * 64},
+        {"path": "/here/mine/net.cfg", "checksum": "a" * 64},
+    ]
+
+    @pytest.mark.parametrize("model", ["roadsigns", "yolov3@608", "/srv/not/here", "~/not-here@64x32"])
+    def test_names_and_paths_of_the_machine_stay_as_they_are(self, model: str) -> None:
+        assert self.site(model).value("_app_settings")["BAREVISION_MODEL"] == model
+        assert self.site(model).value("_app_model_files") == []
+
+    def test_a_hash_goes_with_an_address(self) -> None:
+        url = "https://example.org/best.onnx"
+
+        assert self.site(url, app_model_sha256="c" * 64).value("_app_model") == f"{url}#sha256={'c' * 64}"
+
+    @pytest.mark.parametrize("ending", ["", "/", "@64x32"])
+    def test_a_folder_that_is_here_is_named_by_its_content(self, tmp_path: Path, ending: str) -> None:
+        folder = tmp_path / "mine"
+        folder.mkdir()
+        site = self.site(f"{folder}{ending}")
+        digest = site.value("_app_model_digest")
+
+        assert len(digest) == 16
+        size = ending if "@" in ending else ""
+        assert site.value("_app_model") == f"/var/lib/barevision/own/{digest}/mine{size}"
+        assert site.value("_app_model_folder") == f"/var/lib/barevision/own/{digest}/mine"
+        other = Site(app_model=str(folder), __app_model_files={"files": self.FILES[:1]})
+        assert other.value("_app_model_digest") != digest
+        same = Site(app_model=str(folder), __app_model_files={"files": self.FILES[::-1]})
+        assert same.value("_app_model_digest") == digest
+
+    def test_a_file_that_is_here_is_a_model_too(self, tmp_path: Path) -> None:
+        path = tmp_path / "best.onnx"
+        path.touch()
+        site = self.site(str(path))
+        parent = f"/var/lib/barevision/own/{site.value('_app_model_digest')}"
+
+        assert (site.value("_app_model"), site.value("_app_model_folder")) == (f"{parent}/best.onnx", parent)

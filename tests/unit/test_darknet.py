@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 from barevision.darknet import DarknetError, Weights, build_model, parse_config
+from barevision.models import find_source
 from tests.unit.darknet_files import TINY_CFG, RandomWeights, error_of, weights_for, write_model
 
 
@@ -32,19 +33,22 @@ def build(cfg: str, weights: object | None = None, **options: object) -> onnx.Mo
         ("yolov4", 64_429_405),
         ("yolov4-tiny", 6_062_814),
         ("yolov4-csp", 52_986_205),
+        ("yolov2-tiny", 11_237_145),
     ],
 )
 def test_every_network_of_the_assets_is_read(assets: Path, tmp_path: Path, name: str, parameters: int) -> None:
     cfg = (assets / "models" / "cfg" / f"{name}.cfg").read_text()
     path = weights_for(cfg, tmp_path / f"{name}.weights")
     assert path.stat().st_size == 20 + 4 * parameters
+    assert find_source(name).network.size in (path.stat().st_size, None)
 
     model = build(cfg, Weights(path), size=(96, 160))
     onnx.checker.check_model(model, full_check=True)
     rows = run(model, np.full((1, 3, 96, 160), 0.5, np.float32))
 
-    strides = (32, 16) if "tiny" in name else (32, 16, 8)
-    assert rows.shape == (1, sum(3 * (96 // stride) * (160 // stride) for stride in strides), 84)
+    strides = {"yolov2-tiny": (32,), "yolov3-tiny": (32, 16), "yolov4-tiny": (32, 16)}.get(name, (32, 16, 8))
+    anchors = 5 if name == "yolov2-tiny" else 3
+    assert rows.shape == (1, sum(anchors * (96 // stride) * (160 // stride) for stride in strides), 84)
     assert np.isfinite(rows).all()
     assert rows[..., 4:].min() >= 0
     assert rows[..., 4:].max() <= 1
@@ -98,6 +102,88 @@ def test_scale_x_y_widens_the_centre_and_new_coords_squares_the_size() -> None:
     new = run(build(logistic.replace("num=3", "num=3\nnew_coords=1")), blob)[0]
     probability = np.log(plain[0, 2] * 64 / 4)
     np.testing.assert_allclose(new[0, 2], (2 * sigmoid(probability)) ** 2 * 4 / 64, rtol=1e-4)
+
+
+REGION = """\
+[region]
+anchors = 0.5,0.7, 1.9,2.1
+classes=2
+coords=4
+num=2
+softmax=1
+bias_match=1
+absolute=1
+thresh=.6
+"""
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+def test_region_has_anchors_in_cells_and_classes_that_exclude_each_other(softmax: bool) -> None:
+    """YOLOv2's head in NumPy, written from Darknet's region_layer.c."""
+    region = REGION if softmax else REGION.replace("softmax=1", "softmax=0")
+    model = build(TINY_CFG.split("[yolo]")[0] + region)
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info("convolutional_2"))
+    blob = np.random.default_rng(0).random((1, 3, 32, 64), np.float32)
+    rows, raw = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"image": blob})
+
+    expected = []
+    for y in range(8):
+        for x in range(16):
+            for number, anchor in enumerate([(0.5, 0.7), (1.9, 2.1)]):
+                t = raw[0, number * 7 : number * 7 + 7, y, x]
+                classes = np.exp(t[5:]) / np.exp(t[5:]).sum() if softmax else sigmoid(t[5:])
+                centre = ((x + sigmoid(t[0])) / 16, (y + sigmoid(t[1])) / 8)
+                size = (np.exp(t[2]) * anchor[0] / 16, np.exp(t[3]) * anchor[1] / 8)
+                expected.append([*centre, *size, *(sigmoid(t[4]) * classes)])
+    np.testing.assert_allclose(rows[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_reorg_is_darknets_own() -> None:
+    """Number by number as reorg_cpu in Darknet's blas.c, which takes a picture of 8x8x16 for one of 2x16x32."""
+    cfg = TINY_CFG.replace("filters=14", "filters=8").replace(
+        "[yolo]", "[reorg]\nstride=2\n[convolutional]\nfilters=14\nsize=1\nactivation=linear\n[yolo]"
+    )
+    model = build(cfg)
+    for name in ("convolutional_2", "reorg_3"):
+        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    blob = np.random.default_rng(0).random((1, 3, 32, 64), np.float32)
+    _, before, after = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"image": blob})
+    assert after.shape == (1, 32, 4, 8)
+
+    channels, height, width, stride = 8, 8, 16, 2
+    given, expected = before.ravel(), np.zeros(before.size, np.float32)
+    part = channels // stride**2
+    for k in range(channels):
+        for j in range(height):
+            for i in range(width):
+                w2, h2 = i * stride + k // part % stride, j * stride + k // part // stride
+                inside = w2 + width * stride * (h2 + height * stride * (k % part))
+                expected[i + width * (j + height * k)] = given[inside]
+    np.testing.assert_array_equal(after.ravel(), expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("coords=4", "coords=5", "coords must be 4"),
+        ("softmax=1", "tree=data/9k.tree", "tree is not supported (YOLO9000"),
+        ("softmax=1", "background=1", "background is not supported"),
+        ("[region]", "[reorg]\nstride=3\n[region]", "[reorg]: stride=3 does not fit 14x8x16"),
+        ("[region]", "[reorg]\nstride=2\nreverse=1\n[region]", "reverse is not supported"),
+        ("0.5,0.7, 1.9,2.1", "0.5,0.7", "expected two for each of num=2"),
+    ],
+)
+def test_what_of_yolov2_is_refused(old: str, new: str, words: str) -> None:
+    assert old in REGION
+    assert words in error_of(build, TINY_CFG.split("[yolo]")[0] + REGION.replace(old, new))
+
+
+@pytest.mark.parametrize("size", [(32, 66), (30, 64)])
+def test_a_side_that_is_no_multiple_of_the_stride_is_refused_with_the_reason(size: tuple[int, int]) -> None:
+    """Its shapes fit each other all the same: an odd side is halved upwards, and every box would be a little off."""
+    message = error_of(lambda: build(TINY_CFG, size=size))
+    assert f"the input is {size[1]}x{size[0]}: its sides must be divisible by 4" in message
+    assert "[net] (line 2)" in message
 
 
 def test_without_activation_a_convolution_is_logistic_and_a_shortcut_linear() -> None:

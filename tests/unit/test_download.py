@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import multiprocessing
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -62,6 +66,9 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 
     def answer_length_twice(self, requested: str | None) -> None:
         self.send(CONTENT, length=f"{len(CONTENT)}, {len(CONTENT)}")
+
+    def answer_announced(self, requested: str | None) -> None:
+        self.send(CONTENT, length=10**12)
 
     def answer_endless(self, requested: str | None) -> None:
         self.send_response(200)
@@ -179,6 +186,59 @@ def test_a_bad_file_in_place_is_replaced_and_a_good_one_survives_bad_mirrors(mir
     (tmp_path / "net.weights").write_bytes(HTML)
     download(model_file(mirror, "good"), tmp_path)
     assert download(model_file(mirror, "html"), tmp_path).read_bytes() == CONTENT
+
+
+def unknown_size(server: http.server.ThreadingHTTPServer, *paths: str) -> ModelFile:
+    return replace(model_file(server, *paths), size=None)
+
+
+@pytest.mark.parametrize("path", ["good", "length-empty", "length-twice", "length-abc"])
+def test_of_a_file_only_the_hash_may_be_known(mirror, tmp_path: Path, path: str) -> None:
+    told = []
+    assert (
+        download(unknown_size(mirror, path, "good"), tmp_path, lambda *step: told.append(step)).read_bytes() == CONTENT
+    )
+    assert told[-1][1:] in ((len(CONTENT), len(CONTENT)), (len(CONTENT), None))
+    assert download(unknown_size(mirror, "missing"), tmp_path).read_bytes() == CONTENT
+
+
+def test_of_unknown_size_a_cut_connection_is_resumed_too(mirror, tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        download(unknown_size(mirror, "cut"), tmp_path)
+    assert 0 < (tmp_path / "net.weights.part").stat().st_size < len(CONTENT)
+    assert download(unknown_size(mirror, "good"), tmp_path).read_bytes() == CONTENT
+    assert mirror.seen[-1][1].startswith("bytes=")
+
+
+@pytest.mark.parametrize("path", ["endless", "announced"])
+def test_of_unknown_size_no_more_than_the_largest_is_fetched(
+    mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("barevision.models.download._LARGEST", 2 * len(CONTENT))
+    with pytest.raises(ModelError, match=r"the content is wrong|allowed are 2097152"):
+        download(unknown_size(mirror, path), tmp_path)
+    assert not list(tmp_path.glob("net.weights*"))
+
+
+def test_a_file_that_nobody_vouches_for_is_not_fetched(mirror, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"its sha256 is not known.*pull m --sha256"):
+        download(replace(model_file(mirror, "good"), sha256=None), tmp_path / "m")
+    assert mirror.seen == []
+
+
+def test_without_room_nothing_is_fetched(mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(ModelError, match="has 0 MiB free, 1 MiB are still to come; make room"):
+        download(model_file(mirror, "good"), tmp_path)
+    assert not list(tmp_path.glob("net.weights*"))
+
+
+def test_two_processes_fetch_it_once(mirror, tmp_path: Path) -> None:
+    file = model_file(mirror, "good")
+    with ProcessPoolExecutor(3, multiprocessing.get_context("spawn")) as pool:
+        paths = list(pool.map(download, [file] * 3, [tmp_path] * 3))
+    assert [path.read_bytes() == CONTENT for path in paths] == [True] * 3
+    assert len(mirror.seen) == 1
 
 
 def test_two_at_once_fetch_it_once(mirror, tmp_path: Path) -> None:

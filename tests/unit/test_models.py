@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from barevision.darknet import DarknetError
+from barevision.detection import Head
 from barevision.detector import WrongAnswerError, load_detector
+from barevision.engines import load_engine
 from barevision.models import (
     ModelError,
     catalogue_names,
@@ -24,6 +26,8 @@ from barevision.models import (
 from barevision.settings import load_settings
 from tests.unit.darknet_files import TINY_CFG, write_model
 
+_UNVERIFIED = {"yolov4-csp", "yolov2-tiny"}
+
 
 def test_the_catalogue_is_complete() -> None:
     assert catalogue_names()[:3] == ["roadsigns", "yolov3", "yolov3-tiny"]
@@ -31,20 +35,79 @@ def test_the_catalogue_is_complete() -> None:
         source = find_source(name)
         assert set(source.files) == {"cfg", "weights", "names"}
         assert all(side % 32 == 0 for side in source.input_size)
-        for file in source.files.values():
-            assert re.fullmatch("[0-9a-f]{64}", file.sha256)
-            assert len(file.urls) > 1
+        assert source.licence
+        assert source.verified == (name not in _UNVERIFIED)
+        for part, file in source.files.items():
+            assert file.sha256 is None if part == "weights" and name in _UNVERIFIED else file.sha256
+            assert re.fullmatch("[0-9a-f]{64}", file.sha256 or "0" * 64)
+            assert len(file.urls) > 1 or not source.verified
             assert all(url.startswith("https://") for url in file.urls)
 
 
 def test_the_catalogues_small_files_are_the_real_ones(assets: Path) -> None:
     import hashlib
 
-    for name in ("yolov3", "yolov3-tiny"):
+    for name in catalogue_names()[1:]:
         files = find_source(name).files
         for part, path in {"cfg": f"cfg/{name}.cfg", "names": "coco.names"}.items():
             data = (assets / "models" / path).read_bytes()
             assert (len(data), hashlib.sha256(data).hexdigest()) == (files[part].size, files[part].sha256)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("yolov3@", "the size '' of 'yolov3@' is none"),
+        ("yolov3@big", "expected one like yolov3@608 or yolov3@640x384"),
+        ("yolov3@0", "out of range, allowed are 1 to 4096"),
+        ("yolov3@5000", "out of range"),
+        ("yolov3@608x", "is none"),
+        ("yolov3#sha256=abc", "'abc' is no sha256"),
+        ("yolov3#sha256=" + "0" * 64, "the catalogue has sha256 523e4e69"),
+        ("roadsigns#sha256=" + "0" * 64, "a sha256 is for models that are downloaded"),
+        ("https://example.org/best.pt", "names no .onnx file"),
+        ("https:///best.onnx", "names no .onnx file"),
+        ("https://[::1/best.onnx", "is no address"),
+        ("https://user:secret@example.org/best.onnx", "has a password in it"),
+        ("https://example.org/yolov3.onnx", "can't be the name.*none of the catalogue's"),
+        ("https://example.org/..%2f..%2f.onnx", "'' can't be the name"),
+        ("x" * 5000, "unknown model"),
+        ("a\0b", "unknown model"),
+    ],
+)
+def test_what_can_not_be_asked_for(model: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=words) as raised:
+        find_source(model, tmp_path)
+    assert "secret" not in str(raised.value)
+
+
+def test_another_input_size_is_another_prepared_model_without_the_golden_answer(tmp_path: Path) -> None:
+    assert find_source("yolov3@608").input_size == (608, 608)
+    assert find_source("yolov3@640x384").input_size == (384, 640)
+    folder = str(write_model(tmp_path / "mine"))
+    own = prepare(find_source(folder), tmp_path / "models")
+    other = prepare(find_source(f"{folder}@128x96"), tmp_path / "models")
+    assert own.path != other.path
+    assert load_engine("onnxruntime", other.path, 1).input_size == (96, 128)
+    assert find_source("roadsigns@416").golden is None
+    with pytest.raises(DarknetError, match="the input is 130x96: its sides must be divisible by 4"):
+        prepare(find_source(f"{folder}@130x96"), tmp_path / "models")
+
+
+def test_a_folder_whose_name_looks_like_a_size_is_that_folder(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "mine@64")
+    assert find_source(str(folder)).name == "mine@64"
+    assert find_source(f"{folder}@128x64").input_size == (64, 128)
+
+
+def test_manifests_of_older_releases_are_darknets(tmp_path: Path) -> None:
+    source = find_source(str(write_model(tmp_path / "mine")))
+    manifest = prepare(source, tmp_path / "models").path.with_suffix(".json")
+    content = json.loads(manifest.read_text())
+    assert content.pop("head") == {"form": "relative", "fit": "stretch"}
+    manifest.write_text(json.dumps(content))
+    prepared = prepare(source, tmp_path / "models")
+    assert (prepared.changed, prepared.head) == (False, Head("relative", "stretch"))
 
 
 def test_an_unknown_model_is_an_error_that_lists_the_known_ones() -> None:
@@ -241,7 +304,5 @@ def test_the_input_size_of_the_catalogue_wins(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "mine", TINY_CFG)
     source = replace(find_source(str(folder)), input_size=(64, 128))
     prepared = prepare(source, tmp_path / "models")
-    from barevision.engines import load_engine
-
     assert load_engine("onnxruntime", prepared.path, 1).input_size == (64, 128)
     assert prepared.path != prepare(find_source(str(folder)), tmp_path / "models").path

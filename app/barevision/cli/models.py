@@ -4,39 +4,68 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from barevision.cli.options import json_option, models_dir_option, progress
-from barevision.settings import load_settings
+from barevision.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from barevision.detector import Detector
+    from barevision.models import ModelSource
+
+_sha256_option = click.option(
+    "--sha256", help="What the .weights or .onnx file must have. Remembered, once a file was seen to have it."
+)
 
 
 @click.group()
 def models() -> None:
-    """The models that can be served."""
+    """The models that can be served.
+
+    A MODEL is a name of the catalogue, a folder with .cfg, .weights and .names, an .onnx file, or the https address of
+    one; yolov3@608 and yolov3@640x384 give the network's input another size.
+    """
 
 
 @models.command("list")
+@models_dir_option
 @json_option
-def list_models(as_json: bool) -> None:
-    """Lists the models that have a name, with what they take."""
-    from barevision.models import catalogue_names
+def list_models(models_dir: Path | None, as_json: bool) -> None:
+    """Lists the models that have a name: what they are, what is here of them, and what they take.
 
-    rows = [_requirements(name) for name in catalogue_names()]
+    disk and memory are estimates for the serving machine. The time is that of one inference, where 'prepare' or 'check'
+    measured it on this machine.
+    """
+    from barevision.models import catalogue_names, pulled_names
+
+    settings = load_settings(models_dir=models_dir)
+    names = catalogue_names() + pulled_names(settings.models_dir)
+    rows = [_row(name, settings) for name in names]
     if as_json:
         click.echo(json.dumps(rows))
         return
+    width = max(len(row["model"]) for row in rows)
+    click.echo(f"{'MODEL':{width}}  {'INPUT':9} {'HERE':12} {'DISK':>8} {'MEMORY':>8} {'TIME':>9}")
     for row in rows:
-        needs = f"{_megabytes(row['disk_bytes'])} disk  {_megabytes(row['memory_bytes'])} memory"
-        click.echo(f"{row['model']:12}  {needs}  {row['description']}")
+        here = "prepared" if row["prepared"] else "downloaded" if row["downloaded"] else "-"
+        disk, memory = _megabytes(row["disk_bytes"]), _megabytes(row["memory_bytes"])
+        taken = f"{disk:>8} {memory:>8} {_milliseconds(row['seconds']):>9}"
+        click.echo(f"{row['model']:{width}}  {_size(row['input']):9} {here:12} {taken}")
+        click.echo(f"{'':{width}}  {row['description']}")
+        click.echo(
+            f"{'':{width}}  Licence: {row['licence']}{'' if row['verified'] else '. Needs --sha256: see --help'}"
+        )
 
 
 @models.command("requirements")
 @click.argument("model")
+@models_dir_option
 @json_option
-def model_requirements(model: str, as_json: bool) -> None:
+def model_requirements(model: str, models_dir: Path | None, as_json: bool) -> None:
     """What MODEL takes, without fetching it."""
-    row = _requirements(model)
+    row = _requirements(model, load_settings(models_dir=models_dir))
     if as_json:
         click.echo(json.dumps(row))
     else:
@@ -45,14 +74,30 @@ def model_requirements(model: str, as_json: bool) -> None:
 
 @models.command()
 @click.argument("model")
+@_sha256_option
+@click.option("--name", help="What to call a model from an address. [default: like its file]")
 @models_dir_option
-def pull(model: str, models_dir: Path | None) -> None:
-    """Fetches the files of MODEL and verifies them."""
-    from barevision.models import find_source
+@json_option
+def pull(model: str, sha256: str | None, name: str | None, models_dir: Path | None, as_json: bool) -> None:
+    """Fetches the files of MODEL and verifies them.
+
+    A download that was cut short goes on where it ended. MODEL may be the https address of an .onnx file; it and the
+    models of the catalogue that nobody here verified need --sha256:
+
+    \b
+      barevision models pull yolov4-csp --sha256 0123...
+      barevision models pull https://example.com/best.onnx --sha256 0123... --name signs
+      barevision serve --model signs
+    """
     from barevision.models import pull as pull_model
 
-    folder = pull_model(find_source(model), load_settings(models_dir=models_dir).models_dir, progress())
-    click.echo(f"{model} is in {folder}")
+    directory = load_settings(models_dir=models_dir).models_dir
+    source = _source(model, sha256, name, directory)
+    folder = pull_model(source, directory, progress())
+    if as_json:
+        click.echo(json.dumps({"model": source.name, "folder": str(folder)}))
+    else:
+        click.echo(f"{source.name} is in {folder}")
 
 
 @models.command()
@@ -60,57 +105,172 @@ def pull(model: str, models_dir: Path | None) -> None:
 @models_dir_option
 @json_option
 def prepare(model: str, models_dir: Path | None, as_json: bool) -> None:
-    """Fetches MODEL, converts it and checks its golden image; does nothing if that was done."""
+    """Fetches MODEL, converts it and checks its golden image; converts nothing if that was done."""
     from barevision.detector import load_detector
 
     settings = load_settings(model=model, models_dir=models_dir)
     detector = load_detector(settings, progress())
     finding = detector.check()
     prepared = detector.model
+    seconds = _measure(model, settings, detector)
     if as_json:
-        row = {**_requirements(model), "path": str(prepared.path), "changed": prepared.changed}
+        row = {
+            **_requirements(model, settings),
+            "path": str(prepared.path),
+            "changed": prepared.changed,
+            "seconds": seconds,
+        }
         click.echo(json.dumps(row))
     else:
         what = "prepared" if prepared.changed else "was prepared before"
-        click.echo(f"{prepared.name} {what}: {prepared.path}; {finding}")
+        click.echo(f"{prepared.name} {what}: {prepared.path}; {finding}; {_milliseconds(seconds)} an inference")
 
 
 @models.command()
 @click.argument("model")
 @models_dir_option
 @click.option("--url", help="Ask the service at this address instead of predicting in this process.")
-def check(model: str, models_dir: Path | None, url: str | None) -> None:
-    """Checks that MODEL answers its golden image rightly, here or on a service."""
+@json_option
+def check(model: str, models_dir: Path | None, url: str | None, as_json: bool) -> None:
+    """Checks that MODEL answers its golden image rightly, here or on a service; prints what was expected and found."""
     from barevision.client import Client
     from barevision.detection import encode_image
-    from barevision.detector import check_answer, drawn_picture, load_detector
+    from barevision.detector import drawn_picture, load_detector
     from barevision.models import find_source
 
-    if not url:
-        click.echo(load_detector(load_settings(model=model, models_dir=models_dir), progress()).check())
+    settings = load_settings(model=model, models_dir=models_dir)
+    if url:
+        golden = find_source(model, settings.models_dir).golden
+        client = Client(url)
+        if golden is None:
+            client.predict(encode_image(drawn_picture(), ".jpg"))
+            _say({"finding": f"{model} has no golden image; {url} answered a drawn picture"}, as_json)
+            return
+        _compare(golden.expected, client.predict(golden.image, confidence=0.5, nms=0.3), None, as_json)
         return
-    golden = find_source(model).golden
-    client = Client(url)
-    if golden is None:
-        client.predict(encode_image(drawn_picture(), ".jpg"))
-        click.echo(f"{model} has no golden image; {url} answered a drawn picture")
-        return
-    click.echo(check_answer(golden, client.predict(golden.image, confidence=0.5, nms=0.3)))
+    detector = load_detector(settings, progress())
+    found = detector.golden_answer()
+    seconds = _measure(model, settings, detector)
+    if found is None:
+        _say({"finding": detector.check(), "seconds": seconds}, as_json)
+    else:
+        _compare(detector.model.golden.expected, found, seconds, as_json)
 
 
-def _requirements(model: str) -> dict:
+@models.command()
+@click.argument("model")
+@models_dir_option
+@json_option
+def rm(model: str, models_dir: Path | None, as_json: bool) -> None:
+    """Removes what was downloaded and prepared of MODEL from the models directory, and says what.
+
+    Your own folders and files stay, and so does the embedded model.
+    """
+    from barevision.models import find_source, remove
+
+    directory = load_settings(models_dir=models_dir).models_dir
+    removed = remove(find_source(model, directory), directory)
+    if as_json:
+        click.echo(json.dumps({"model": model, "removed": [str(path) for path in removed]}))
+        return
+    for path in removed:
+        click.echo(f"removed {path}")
+    if not removed:
+        click.echo(f"there is nothing of {model} in {directory}")
+
+
+def _source(model: str, sha256: str | None, name: str | None, directory: Path) -> ModelSource:
+    from barevision.models import ModelError, check_sha256, find_source, parse_reference, url_source
+
+    if sha256:
+        check_sha256(sha256)
+        model = f"{model}#sha256={sha256}"
+    asked = parse_reference(model)
+    if name is None:
+        return find_source(model, directory)
+    if not asked.is_url:
+        raise ModelError("--name is for models from an address; others have a name")
+    if not asked.sha256:
+        raise ModelError(f"{asked.what} needs --sha256: nobody else says what it must contain")
+    return url_source(asked.what, name, asked.sha256)
+
+
+def _compare(expected: list[dict], found: list[dict], seconds: float | None, as_json: bool) -> None:
+    """Prints both answers, and raises `WrongAnswerError` if they differ."""
+    from barevision.detector import WrongAnswerError, check_answer
+    from barevision.models import Golden
+
+    if not as_json:
+        for name, answer in (("expected", expected), ("found", found)):
+            for item in answer:
+                click.echo(f"{name:8}  {item['confidence']:.3f}  {item['label']}  {item['boxes']}")
+    try:
+        finding = check_answer(Golden(b"", expected), found)
+    except WrongAnswerError:
+        if as_json:
+            click.echo(json.dumps({"right": False, "expected": expected, "found": found}))
+        raise
+    row = {"finding": finding, "seconds": seconds}
+    _say({"right": True, **row, "expected": expected, "found": found} if as_json else row, as_json)
+
+
+def _say(row: dict, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(row))
+        return
+    seconds = row.get("seconds")
+    click.echo(row["finding"] + (f"; {_milliseconds(seconds)} an inference" if seconds else ""))
+
+
+def _measure(model: str, settings: Settings, detector: Detector) -> float:
+    """Seconds of an inference, remembered for 'models list'."""
+    from barevision.models import find_source, remember_seconds
+
+    value = detector.seconds_of_inference()
+    remember_seconds(find_source(model, settings.models_dir), settings.models_dir, _how(settings), value)
+    return value
+
+
+def _how(settings: Settings) -> str:
+    """What an inference's time depends on, beside model and machine."""
+    return f"{settings.engine}, {settings.threads} threads"
+
+
+def _row(model: str, settings: Settings) -> dict:
+    from barevision.models import find_source, is_downloaded, is_prepared, seconds
+
+    source = find_source(model, settings.models_dir)
+    return {
+        **_requirements(model, settings),
+        "licence": source.licence,
+        "input": list(source.input_size or ()) or None,
+        "downloaded": is_downloaded(source, settings.models_dir),
+        "prepared": is_prepared(source, settings.models_dir),
+        "seconds": seconds(source, settings.models_dir, _how(settings)),
+    }
+
+
+def _requirements(model: str, settings: Settings) -> dict:
     from barevision.models import find_source, requirements
 
-    source = find_source(model)
-    settings = load_settings()
+    source = find_source(model, settings.models_dir)
     disk, memory = requirements(source, settings.concurrency * settings.max_pixels)
     return {
         "model": model,
         "description": source.description,
         "disk_bytes": disk,
         "memory_bytes": memory,
+        "verified": source.verified,
     }
 
 
-def _megabytes(count: int) -> str:
-    return f"{count / 2**20:6.0f} MiB"
+def _megabytes(count: int | None) -> str:
+    return "?" if count is None else f"{count / 2**20:.0f} MiB"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.1f} ms"
+
+
+def _size(size: list[int] | None) -> str:
+    return f"{size[1]}x{size[0]}" if size else "its own"

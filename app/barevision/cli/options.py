@@ -23,7 +23,10 @@ class Share(click.FloatRange):
         return number
 
 
-model_option = click.option("--model", help="A catalogue name or a folder. [default: $BAREVISION_MODEL or roadsigns]")
+model_option = click.option(
+    "--model",
+    help="A name, a folder or an .onnx file, @SIZE after it if you like. [default: $BAREVISION_MODEL or roadsigns]",
+)
 models_dir_option = click.option(
     "--models-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -32,18 +35,19 @@ models_dir_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words.")
 
 
-def progress() -> Callable[[str, int, int], None]:
+def progress() -> Callable[[str, int, int | None], None]:
     """Prints a download's progress on stderr: in place on a terminal, every tenth in a log."""
     shown: dict[str, int] = {}
 
-    def show(name: str, there: int, total: int) -> None:
+    def show(name: str, there: int, total: int | None) -> None:
         steps = 100 if sys.stderr.isatty() else 10
-        step = there * steps // total
+        step = there * steps // total if total else there // (10 * 2**20)
         if shown.get(name) == step:
             return
         shown[name] = step
         end = "\n" if there == total or not sys.stderr.isatty() else "\r"
-        line = f"{name}: {there / 2**20:.1f} of {total / 2**20:.1f} MiB ({there * 100 // total} %)"
+        share = f"of {total / 2**20:.1f} MiB ({there * 100 // total} %)" if total else "MiB"
+        line = f"{name}: {there / 2**20:.1f} {share}"
         print(line, end=end, file=sys.stderr, flush=True)
 
     return show

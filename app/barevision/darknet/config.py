@@ -22,6 +22,10 @@ _TRAINING_OPTIONS = {
     ),
     "convolutional": "stopbackward",
     "dropout": "probability",
+    "region": (
+        "absolute bias_match class_scale coord_scale focal_loss jitter log map mask_scale max noobject_scale "
+        "object_scale random rescore sqrt thresh"
+    ),
     "yolo": (
         "beta_nms cls_normalizer counters_per_class delta_normalizer focal_loss ignore_thresh iou_loss "
         "iou_normalizer iou_thresh iou_thresh_kind jitter label_smooth_eps map max max_delta nms_kind "
@@ -36,6 +40,8 @@ _INFERENCE_OPTIONS = {
     "shortcut": "from activation",
     "route": "layers groups group_id",
     "dropout": "",
+    "reorg": "stride reverse flatten extra",
+    "region": "anchors classes coords num softmax background tree classfix",
     "yolo": "mask anchors classes num scale_x_y new_coords",
 }
 _KNOWN_OPTIONS = {

@@ -2,7 +2,8 @@
 
 Input ``image``: float32 (1, 3, height, width), RGB, 0 to 1. Output ``detections``: float32 (1, rows, 4 + classes):
 centre x, centre y, width and height relative to the image, then one score a class, already multiplied by the
-objectness. Rows stand in OpenCV's order: [yolo] sections as in the file, cells row by row, anchors within a cell.
+objectness. Rows stand in OpenCV's order: [yolo] and [region] sections as in the file, cells row by row, anchors within
+a cell.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 import onnx
@@ -30,7 +32,7 @@ _IR_VERSION = 8
 _BATCH_NORM_EPSILON = 1e-6
 _LEAKY_SLOPE = 0.1
 # Far above every published network, and far below what ends in a MemoryError: pixels a side of the input, numbers in a
-# section's output (1 GB), boxes of a [yolo] section.
+# section's output (1 GB), boxes of a [yolo] or [region] section.
 _MAX_SIDE = 4096
 _MAX_NUMBERS = 2**28
 _MAX_ROWS = 2**20
@@ -38,12 +40,16 @@ _MAX_ROWS = 2**20
 
 @dataclass(frozen=True)
 class Feature:
-    """The output of a section: an ONNX value of shape (1, channels, height, width)."""
+    """The output of a section: an ONNX value of shape (1, channels, height, width).
+
+    :ivar stride: pixels of the input from one cell to the next.
+    """
 
     name: str
     channels: int
     height: int
     width: int
+    stride: Fraction = Fraction(1)
 
 
 @dataclass
@@ -97,6 +103,7 @@ def build_model(
     for index, section in enumerate(sections[1:]):
         current = _WRITERS[section.kind](graph, section, index, current)
         _check_size(section, current)
+        _check_stride(net, section, current, graph.network)
         graph.features.append(current)
     weights.finish()
     return _model(graph, labels, net)
@@ -110,12 +117,23 @@ def _check_size(section: Section, feature: Feature) -> None:
         raise section.error(f"gives {_shape(feature)} = {numbers} numbers, allowed are {_MAX_NUMBERS}")
 
 
+def _check_stride(net: Section, section: Section, feature: Feature, network: tuple[int, int]) -> None:
+    """Where a side is no multiple of the stride, cells lie beside what they are said to see, and boxes with them."""
+    height, width = network
+    if height % feature.stride or width % feature.stride:
+        raise section.error(
+            f"halves the picture until a cell is {feature.stride} pixels wide, but the input is {width}x{height}: "
+            f"its sides must be divisible by {feature.stride}; change them in [net] (line {net.line_of('width')}) or "
+            "give another size (MODEL@WIDTHxHEIGHT)"
+        )
+
+
 def _model(graph: _Graph, labels: list[str] | None, net: Section) -> onnx.ModelProto:
     if not graph.heads:
-        raise net.error("the network has no [yolo] section, so it detects nothing")
+        raise net.error("the network has no [yolo] or [region] section, so it detects nothing")
     names, row_counts, class_counts = zip(*graph.heads, strict=True)
     if len(set(class_counts)) > 1:
-        raise net.error(f"the [yolo] sections have different numbers of classes: {class_counts}")
+        raise net.error(f"the [yolo] and [region] sections have different numbers of classes: {class_counts}")
     columns = 4 + class_counts[0]
     graph.node("Concat", names, "detections", axis=1)
     height, width = graph.network
@@ -167,7 +185,7 @@ def _convolutional(graph: _Graph, section: Section, index: int, source: Feature)
     height, width = ((side + 2 * padding - size) // stride + 1 for side in (source.height, source.width))
     if min(height, width) < 1:
         raise section.error(f"a {size}x{size} kernel does not fit on {source.height}x{source.width}")
-    return Feature(_activate(graph, section, name, "logistic"), filters, height, width)
+    return Feature(_activate(graph, section, name, "logistic"), filters, height, width, source.stride * stride)
 
 
 def _folded_kernel(
@@ -228,7 +246,28 @@ def _maxpool(graph: _Graph, section: Section, index: int, source: Feature) -> Fe
         pads=[before, before, after, after],
     )
     height, width = ((side + padding - size) // stride + 1 for side in (source.height, source.width))
-    return Feature(name, source.channels, height, width)
+    return Feature(name, source.channels, height, width, source.stride * stride)
+
+
+def _reorg(graph: _Graph, section: Section, index: int, source: Feature) -> Feature:
+    """Space to depth as Darknet has it: it takes the numbers for a picture with a stride-th of the channels.
+
+    Source: reorg_cpu in Darknet's blas.c. No published network has `reverse`, `flatten` or `extra`.
+    """
+    for option in ("reverse", "flatten", "extra"):
+        if section.integer(option, 0):
+            raise section.error(f"{option} is not supported", section.line_of(option))
+    stride = section.integer("stride", 1, minimum=1)
+    channels, height, width = source.channels, source.height, source.width
+    if channels % stride**2 or height % stride or width % stride:
+        raise section.error(f"stride={stride} does not fit {_shape(source)}", section.line_of("stride"))
+    name = f"reorg_{index}"
+    parts = graph.constant(f"{name}_parts", [channels // stride**2, height, stride, width, stride])
+    shape = graph.constant(f"{name}_shape", [1, channels * stride**2, height // stride, width // stride])
+    graph.node("Reshape", [source.name, parts], f"{name}_split")
+    graph.node("Transpose", [f"{name}_split"], f"{name}_turned", perm=[2, 4, 0, 1, 3])
+    graph.node("Reshape", [f"{name}_turned", shape], name)
+    return Feature(name, channels * stride**2, height // stride, width // stride, source.stride * stride)
 
 
 def _upsample(graph: _Graph, section: Section, index: int, source: Feature) -> Feature:
@@ -242,7 +281,7 @@ def _upsample(graph: _Graph, section: Section, index: int, source: Feature) -> F
         coordinate_transformation_mode="asymmetric",
         nearest_mode="floor",
     )
-    return Feature(name, source.channels, source.height * stride, source.width * stride)
+    return Feature(name, source.channels, source.height * stride, source.width * stride, source.stride / stride)
 
 
 def _shortcut(graph: _Graph, section: Section, index: int, source: Feature) -> Feature:
@@ -256,7 +295,7 @@ def _shortcut(graph: _Graph, section: Section, index: int, source: Feature) -> F
         ):
             raise section.error(f"adds {_shape(feature)} to {_shape(source)}", section.line_of("from"))
         name = graph.node("Add", [name, feature.name], f"shortcut_{index}_{number}")
-    return Feature(_activate(graph, section, name, "linear"), source.channels, source.height, source.width)
+    return replace(source, name=_activate(graph, section, name, "linear"))
 
 
 def _route(graph: _Graph, section: Section, index: int, source: Feature) -> Feature:
@@ -265,7 +304,7 @@ def _route(graph: _Graph, section: Section, index: int, source: Feature) -> Feat
     if any((feature.height, feature.width) != (first.height, first.width) for feature in features):
         shapes = ", ".join(_shape(feature) for feature in features)
         raise section.error(
-            f"joins features of different sizes: {shapes}; the input's sides may have to be divisible by 32",
+            f"joins features of different sizes: {shapes}",
             section.line_of("layers"),
         )
     features = [_group(graph, section, index, feature) for feature in features]
@@ -273,7 +312,7 @@ def _route(graph: _Graph, section: Section, index: int, source: Feature) -> Feat
         return features[0]
     channels = sum(feature.channels for feature in features)
     name = graph.node("Concat", [feature.name for feature in features], f"route_{index}", axis=1)
-    return Feature(name, channels, first.height, first.width)
+    return replace(first, name=name, channels=channels)
 
 
 def _group(graph: _Graph, section: Section, index: int, feature: Feature) -> Feature:
@@ -292,7 +331,7 @@ def _group(graph: _Graph, section: Section, index: int, feature: Feature) -> Fea
     end = graph.constant(f"{name}_end", [(group + 1) * channels])
     axis = graph.constant(f"{name}_axis", [1])
     graph.node("Slice", [feature.name, start, end, axis], name)
-    return Feature(name, channels, feature.height, feature.width)
+    return replace(feature, name=name, channels=channels)
 
 
 def _earlier(graph: _Graph, section: Section, option: str, index: int, layers: list[int]) -> list[Feature]:
@@ -315,17 +354,46 @@ def _dropout(graph: _Graph, section: Section, index: int, source: Feature) -> Fe
 
 
 def _yolo(graph: _Graph, section: Section, index: int, source: Feature) -> Feature:
+    anchors = _anchors(section)
+    anchors = anchors[_mask(section, len(anchors))]
+    # In pixels of the network's input.
+    relative = anchors / np.array(graph.network[::-1], np.float32)
+    scores = _raw_scores if section.integer("new_coords", 0) else _logistic_scores
+    return _head(graph, section, index, source, relative, scores)
+
+
+def _region(graph: _Graph, section: Section, index: int, source: Feature) -> Feature:
+    """The head of YOLOv2. Source: forward_region_layer in Darknet's region_layer.c."""
+    if section.integer("coords", 4) != 4:
+        raise section.error("coords must be 4 (boxes)", section.line_of("coords"))
+    for option in ("background", "classfix", "tree"):
+        if option in section.options and section.options[option].value != "0":
+            raise section.error(f"{option} is not supported (YOLO9000's tree of classes, and its kin)")
+    # In cells.
+    relative = _anchors(section) / np.array([source.width, source.height], np.float32)
+    scores = _softmax_scores if section.integer("softmax", 0) else _logistic_scores
+    return _head(graph, section, index, source, relative, scores)
+
+
+def _head(
+    graph: _Graph,
+    section: Section,
+    index: int,
+    source: Feature,
+    anchors: np.ndarray,
+    scores: Callable[[_Graph, str, int], str],
+) -> Feature:
+    """Writes the boxes and scores of a detecting section; `anchors` (anchors, 2) are relative to the image."""
     classes = section.integer("classes", 20, minimum=1)
     if graph.labels not in (None, classes):
         raise section.error(f"classes={classes}, but there are {graph.labels} names", section.line_of("classes"))
-    anchors = _anchors(section)
     columns = 5 + classes
     if source.channels != len(anchors) * columns:
         raise section.error(
             f"{len(anchors)} anchors and {classes} classes need {len(anchors) * columns} channels, "
             f"the section before gives {source.channels}"
         )
-    name = f"yolo_{index}"
+    name = f"{section.kind}_{index}"
     cells = source.height * source.width
     rows = cells * len(anchors)
     if rows > _MAX_ROWS:
@@ -336,13 +404,12 @@ def _yolo(graph: _Graph, section: Section, index: int, source: Feature) -> Featu
     graph.node("Transpose", [f"{name}_split_anchors"], f"{name}_by_cell", perm=[0, 3, 1, 2])
     graph.node("Reshape", [f"{name}_by_cell", joined], f"{name}_raw")
     boxes = _decoded_boxes(graph, section, name, source, anchors)
-    scores = _scores(graph, section, name, columns)
-    graph.heads.append((graph.node("Concat", [boxes, scores], name, axis=2), rows, classes))
+    graph.heads.append((graph.node("Concat", [boxes, scores(graph, name, columns)], name, axis=2), rows, classes))
     return source
 
 
 def _anchors(section: Section) -> np.ndarray:
-    """The (width, height) pairs that `mask` chooses, in pixels of the network's input: shape (anchors, 2)."""
+    """The (width, height) pairs of the section: shape (anchors, 2)."""
     flat = section.numbers("anchors")
     pairs = np.array(flat[: len(flat) // 2 * 2], np.float32).reshape(-1, 2)
     if len(flat) % 2 or len(pairs) != section.integer("num", 1):
@@ -350,19 +417,23 @@ def _anchors(section: Section) -> np.ndarray:
             f"anchors has {len(flat)} numbers, expected two for each of num={section.integer('num', 1)}",
             section.line_of("anchors"),
         )
-    mask = section.integers("mask", list(range(len(pairs))))
-    if any(not 0 <= item < len(pairs) for item in mask):
-        raise section.error(f"mask={mask}, expected numbers from 0 to {len(pairs) - 1}", section.line_of("mask"))
-    return pairs[mask]
+    return pairs
+
+
+def _mask(section: Section, count: int) -> list[int]:
+    """Which of the `count` anchors the section uses."""
+    mask = section.integers("mask", list(range(count)))
+    if any(not 0 <= item < count for item in mask):
+        raise section.error(f"mask={mask}, expected numbers from 0 to {count - 1}", section.line_of("mask"))
+    return mask
 
 
 def _decoded_boxes(graph: _Graph, section: Section, name: str, source: Feature, anchors: np.ndarray) -> str:
     grid_y, grid_x, _ = np.mgrid[: source.height, : source.width, : len(anchors)]
     cell = np.stack([grid_x, grid_y], axis=-1).reshape(1, -1, 2).astype(np.float32)
     cells = np.array([source.width, source.height], np.float32)
-    network = np.array(graph.network[::-1], np.float32)
     stretch = section.number("scale_x_y", 1.0)
-    sizes = np.tile(anchors / network, (source.height * source.width, 1))[None]
+    sizes = np.tile(anchors, (source.height * source.width, 1))[None]
     new_coords = bool(section.integer("new_coords", 0))
 
     centre = _columns(graph, name, "centre", 0, 2)
@@ -384,12 +455,25 @@ def _decoded_boxes(graph: _Graph, section: Section, name: str, source: Feature, 
     return graph.node("Concat", [f"{name}_centre_relative", f"{name}_size_relative"], f"{name}_boxes", axis=2)
 
 
-def _scores(graph: _Graph, section: Section, name: str, columns: int) -> str:
+def _raw_scores(graph: _Graph, name: str, columns: int) -> str:
+    """Of sections with new_coords, whose convolution is logistic."""
+    objectness = _columns(graph, name, "objectness", 4, 5)
+    return graph.node("Mul", [_columns(graph, name, "classes", 5, columns), objectness], f"{name}_scores")
+
+
+def _logistic_scores(graph: _Graph, name: str, columns: int) -> str:
+    return _probable_scores(graph, name, columns, "Sigmoid")
+
+
+def _softmax_scores(graph: _Graph, name: str, columns: int) -> str:
+    return _probable_scores(graph, name, columns, "Softmax", axis=2)
+
+
+def _probable_scores(graph: _Graph, name: str, columns: int, op: str, **attributes: int) -> str:
     objectness = _columns(graph, name, "objectness", 4, 5)
     classes = _columns(graph, name, "classes", 5, columns)
-    if not section.integer("new_coords", 0):
-        objectness = graph.node("Sigmoid", [objectness], f"{name}_objectness_probability")
-        classes = graph.node("Sigmoid", [classes], f"{name}_class_probability")
+    objectness = graph.node("Sigmoid", [objectness], f"{name}_objectness_probability")
+    classes = graph.node(op, [classes], f"{name}_class_probability", **attributes)
     return graph.node("Mul", [classes, objectness], f"{name}_scores")
 
 
@@ -408,5 +492,7 @@ _WRITERS: dict[str, Callable[[_Graph, Section, int, Feature], Feature]] = {
     "shortcut": _shortcut,
     "route": _route,
     "dropout": _dropout,
+    "reorg": _reorg,
+    "region": _region,
     "yolo": _yolo,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -73,6 +73,14 @@ def select_detections(rows: np.ndarray, image_size: tuple[int, int], selection: 
         )
         for index in best
     ]
+
+
+def clip(detection: Detection, image_size: tuple[int, int]) -> Detection:
+    """`detection` with a box that ends where the picture of `image_size` (height, width) does."""
+    x, y, width, height = detection.box
+    left, right = (min(max(side, 0), image_size[1]) for side in (x, x + width))
+    top, bottom = (min(max(side, 0), image_size[0]) for side in (y, y + height))
+    return replace(detection, box=(left, top, right - left, bottom - top))
 
 
 def _suppress(boxes: np.ndarray, confidences: np.ndarray, class_ids: np.ndarray, selection: Selection) -> np.ndarray:

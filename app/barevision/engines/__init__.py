@@ -9,7 +9,7 @@ import numpy as np
 
 
 class EngineError(RuntimeError):
-    """A network that an engine can't load."""
+    """A network that an engine can't load or run."""
 
 
 class Engine(Protocol):
@@ -21,7 +21,7 @@ class Engine(Protocol):
     precision: str
 
     def infer(self, blob: np.ndarray) -> np.ndarray:
-        """From float32 (1, 3, height, width), RGB, 0 to 1, to float32 (rows, columns): one picture's raw detections."""
+        """From float32 (1, 3, height, width), RGB, 0 to 1, to float32 (a, b): one picture's raw detections."""
 
 
 ENGINES = ("onnxruntime", "opencv")

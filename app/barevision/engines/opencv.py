@@ -30,4 +30,7 @@ class OpenCVEngine:
     def infer(self, blob: np.ndarray) -> np.ndarray:
         with self._lock:
             self._net.setInput(blob)
-            return self._net.forward()[0]
+            try:
+                return self._net.forward()[0]
+            except cv2.error as error:
+                raise EngineError(f"OpenCV can't run the network: {error.err}; onnxruntime may") from error

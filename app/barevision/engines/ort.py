@@ -34,4 +34,22 @@ class OnnxRuntimeEngine:
         self.precision = _PRECISIONS[source.type]
 
     def infer(self, blob: np.ndarray) -> np.ndarray:
-        return self._session.run(None, {self._input: blob})[0][0]
+        try:
+            return self._session.run(None, {self._input: blob})[0][0]
+        except Exception as error:
+            raise EngineError(f"ONNX Runtime can't run the network: {error}") from error
+
+
+def answer_shapes(network: bytes, blob: np.ndarray) -> list[tuple[int, ...]]:
+    """The shapes of what the ONNX `network` answers for its one input `blob`, found out by running it.
+
+    :raises EngineError: it doesn't load or run.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+        return [np.shape(answer) for answer in session.run(None, {session.get_inputs()[0].name: blob})]
+    except Exception as error:
+        # As above.
+        raise EngineError(f"ONNX Runtime can't run the network: {error}") from error

@@ -1,9 +1,27 @@
 """Where models come from: names, folders, downloads, and the ONNX files prepared from them."""
 
-from barevision.models.catalogue import ModelSource, catalogue_names, find_source
+from barevision.models.catalogue import (
+    ModelSource,
+    catalogue_names,
+    check_sha256,
+    find_source,
+    parse_reference,
+    pulled_names,
+    url_source,
+)
 from barevision.models.errors import ModelError
 from barevision.models.golden import Golden, differences
-from barevision.models.store import PreparedModel, prepare, pull, requirements
+from barevision.models.store import (
+    PreparedModel,
+    is_downloaded,
+    is_prepared,
+    prepare,
+    pull,
+    remember_seconds,
+    remove,
+    requirements,
+    seconds,
+)
 
 __all__ = [
     "Golden",
@@ -11,9 +29,18 @@ __all__ = [
     "ModelSource",
     "PreparedModel",
     "catalogue_names",
+    "check_sha256",
     "differences",
     "find_source",
+    "is_downloaded",
+    "is_prepared",
+    "parse_reference",
     "prepare",
     "pull",
+    "pulled_names",
+    "remember_seconds",
+    "remove",
     "requirements",
+    "seconds",
+    "url_source",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,21 +14,29 @@ from barevision.models.catalogue import ModelFile, file_sha256
 from barevision.models.errors import ModelError
 
 _CHUNK = 1 << 18
+#: The most that is fetched where nobody says how large the file is.
+_LARGEST = 2**30
 #: Seconds to connect, and between two chunks.
 _TIMEOUT = (10, 60)
 
-#: Called with (file name, bytes there, bytes in all) as a download proceeds.
-Progress = Callable[[str, int, int], None]
+#: Called with (file name, bytes there, bytes in all or None where the server doesn't say) as a download proceeds.
+Progress = Callable[[str, int, int | None], None]
 
 
 def download(file: ModelFile, folder: Path, progress: Progress | None = None) -> Path:
     """`file` in `folder`, fetched from its first mirror that has the right content.
 
-    Fetched beside (``.part``, which a later call resumes), verified, then renamed. Another process that fetches the
-    same file meanwhile is waited for.
+    Fetched beside (``.part``, which a later call resumes), verified, then renamed: what is there stays until then.
+    Another process that fetches the same file meanwhile is waited for.
 
-    :raises ModelError: no mirror gave the file; the message says what each one did.
+    :raises ModelError: nobody knows its sha256, there is no room for it, or no mirror gave it; the message says what
+        each one did.
     """
+    if not file.sha256:
+        raise ModelError(
+            f"nobody vouches for {file.name}: its sha256 is not known. Get it from whom you trust, and run "
+            f"'barevision models pull {folder.name} --sha256 ...', or ask for the model as {folder.name}#sha256=..."
+        )
     target = folder / file.name
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{file.name}.part"
@@ -43,15 +52,18 @@ def download(file: ModelFile, folder: Path, progress: Progress | None = None) ->
             except (ModelError, requests.RequestException, ValueError) as error:
                 # ValueError: what requests and urllib3 let through of a Location that is no address.
                 failures.append(f"  {url}: {error}")
+    size = f" ({file.size} bytes)" if file.size else ""
     raise ModelError(
-        f"{file.name} ({file.size} bytes) could not be fetched:\n"
+        f"{file.name}{size} could not be fetched:\n"
         + "\n".join(failures)
         + f"\nIf you have the file, put it at {target}: it is taken if its sha256 is {file.sha256}."
     )
 
 
 def _is_right(path: Path, file: ModelFile) -> bool:
-    return path.is_file() and path.stat().st_size == file.size and file_sha256(path) == file.sha256
+    if not path.is_file() or file.size not in (None, path.stat().st_size):
+        return False
+    return file_sha256(path) == file.sha256
 
 
 @contextlib.contextmanager
@@ -63,10 +75,12 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _fetch(url: str, file: ModelFile, part: Path, progress: Progress | None) -> None:
     """Fetches what `part` lacks; leaves a right `part`, a shorter one worth resuming, or none."""
+    if _is_right(part, file):
+        return
     start = part.stat().st_size if part.exists() else 0
-    if start < file.size:
+    if file.size is None or start < file.size:
         _append(url, file, part, start, progress)
-    if part.stat().st_size != file.size or file_sha256(part) != file.sha256:
+    if not _is_right(part, file):
         found = file_sha256(part)
         part.unlink()
         raise ModelError(f"the content is wrong: sha256 {found}, expected {file.sha256}")
@@ -77,25 +91,47 @@ def _append(url: str, file: ModelFile, part: Path, start: int, progress: Progres
     # Without identity a proxy may compress, and Content-Length would be another length.
     headers["Accept-Encoding"] = "identity"
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            # What is there is as long as the whole file, and is not it.
+            part.unlink(missing_ok=True)
         response.raise_for_status()
         if response.status_code != requests.codes.partial_content:
             start = 0
-        _check_length(response, file, start)
+        size = _whole_size(response, file, start)
+        _check_room(part, (size or 0) - start)
         with part.open("r+b" if start else "wb") as out:
             out.seek(start)
             for chunk in response.iter_content(_CHUNK):
                 out.write(chunk)
                 start += len(chunk)
-                if start > file.size:
+                if start > (size or _LARGEST):
                     break
                 if progress:
-                    progress(file.name, start, file.size)
-    if start < file.size:
-        raise ModelError(f"the connection ended after {start} of {file.size} bytes")
+                    progress(file.name, start, size)
+    if size and start < size:
+        raise ModelError(f"the connection ended after {start} of {size} bytes")
 
 
-def _check_length(response: requests.Response, file: ModelFile, start: int) -> None:
-    announced = response.headers.get("Content-Length", str(file.size - start))
-    if announced != str(file.size - start):
-        kind = response.headers.get("Content-Type", "no content type")
-        raise ModelError(f"answers {announced[:40]} bytes ({kind}), expected {file.size - start}")
+def _whole_size(response: requests.Response, file: ModelFile, start: int) -> int | None:
+    """How large the whole file will be, by what is known or else by what the server says; None if it doesn't."""
+    announced = response.headers.get("Content-Length")
+    kind = response.headers.get("Content-Type", "no content type")
+    if file.size:
+        if announced not in (None, str(file.size - start)):
+            raise ModelError(f"answers {announced[:40]} bytes ({kind}), expected {file.size - start}")
+        return file.size
+    if announced is None or not (announced.isascii() and announced.isdigit()):
+        return None
+    size = start + int(announced[:20])
+    if size > _LARGEST:
+        raise ModelError(f"answers {size} bytes ({kind}), allowed are {_LARGEST}")
+    return size
+
+
+def _check_room(part: Path, size: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if size > free:
+        raise ModelError(
+            f"{part.parent} has {free / 2**20:.0f} MiB free, {size / 2**20:.0f} MiB are still to come; "
+            "make room, or put the models elsewhere (BAREVISION_MODELS_DIR)"
+        )

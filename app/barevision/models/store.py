@@ -1,9 +1,10 @@
 """The models directory: downloaded files, and the ONNX files prepared from them.
 
-``<models>/<name>/`` holds a catalogue model's files and, for any model, ``<name>-<digest>.onnx`` with a
-``<name>-<digest>.json`` beside it that has its size and sha256. The digest covers the source files, the input size and
-the converter's version, so that a release never loads what another release prepared differently, and rolling back
-finds its own.
+``<models>/<name>/`` holds a downloaded model's files and, for any model, ``<name>-<digest>.onnx`` with a
+``<name>-<digest>.json`` beside it that has its size, its sha256 and what its answers mean. The digest covers the source
+files, the input size and the converter's version, so that a release never loads what another release prepared
+differently, and rolling back finds its own. ``source.json`` has the address and the sha256 that the user gave,
+``<name>-<digest>.seconds.json`` how long an inference takes on this machine.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from barevision.darknet import CONVERTER_VERSION, Weights, build_model, parse_config
-from barevision.models.catalogue import ModelFile, ModelSource, file_sha256
+from barevision.detection import Head
+from barevision.models.catalogue import EMBEDDED, PINNED, ModelFile, ModelSource, file_sha256
 from barevision.models.download import Progress, download
 from barevision.models.errors import ModelError
+from barevision.models.exported import READER_VERSION, Exported, read_exported
 from barevision.models.golden import Golden
 
 # Measured with ONNX Runtime, fp32: resident memory is about 3.2 times the weights (829 MB for YOLOv3's 248 MB), on top
@@ -33,36 +37,57 @@ _MEMORY_PER_PIXEL = 22
 
 @dataclass(frozen=True)
 class PreparedModel:
-    """A network ready to be loaded: `path` is a verified ONNX file; `changed` says that this call made it."""
+    """A network ready to be loaded: `path` is a verified ONNX file; `changed` says that this call made it.
+
+    :ivar head: what the network's answer means, and how pictures are fitted to its input.
+    """
 
     name: str
     path: Path
     labels: list[str]
     golden: Golden | None
     changed: bool
+    head: Head = field(default_factory=Head)
 
 
-def requirements(source: ModelSource, pixels: int) -> tuple[int, int]:
+def requirements(source: ModelSource, pixels: int) -> tuple[int | None, int | None]:
     """What a model takes, in bytes, as (disk, memory): its files and the ONNX file; the serving process.
+
+    Both None where nobody knows how large the model is.
 
     :param pixels: how many pixels of pictures the process may have in hand at once.
     """
-    weights = source.files["weights"].size
-    disk = sum(file.size for file in source.files.values()) + weights
-    return disk, round(_MEMORY_BASE + _MEMORY_FACTOR * weights + _MEMORY_PER_PIXEL * pixels)
+    sizes = [file.size for file in source.files.values()]
+    if None in sizes:
+        return None, None
+    weights = source.network.size
+    return sum(sizes) + weights, round(_MEMORY_BASE + _MEMORY_FACTOR * weights + _MEMORY_PER_PIXEL * pixels)
 
 
 def pull(source: ModelSource, models: Path, progress: Progress | None = None) -> Path:
     """The folder with the model's files, downloaded into `models` where they are missing there.
+
+    The hash that the user gave is remembered once the file was seen to have it.
 
     :raises ModelError: a file can't be fetched.
     """
     if source.folder:
         return source.folder
     folder = models / source.name
-    for file in source.files.values():
+    # The weights first: without their sha256, nothing is fetched.
+    for file in sorted(source.files.values(), key=lambda file: file is not source.network):
         download(file, folder, progress)
+    if source.pin:
+        _remember(source, folder)
     return folder
+
+
+def _remember(source: ModelSource, folder: Path) -> None:
+    url = source.network.urls[0] if "onnx" in source.files else None
+    data = (json.dumps({"url": url, "sha256": source.pin}, indent=1) + "\n").encode()
+    path = folder / PINNED
+    if not path.is_file() or path.read_bytes() != data:
+        _write(path, data)
 
 
 def prepare(source: ModelSource, models: Path, progress: Progress | None = None) -> PreparedModel:
@@ -71,21 +96,82 @@ def prepare(source: ModelSource, models: Path, progress: Progress | None = None)
     :raises ModelError: a file can't be fetched, or isn't what it should be.
     :raises DarknetError: the network can't be read.
     """
-    stem = models / source.name / f"{source.name}-{_digest(source)}"
-    onnx_path, manifest_path = (
-        stem.with_name(f"{stem.name}.onnx"),
-        stem.with_name(f"{stem.name}.json"),
-    )
+    onnx_path, manifest_path = _paths(source, models)
     changed = not _is_prepared(onnx_path, manifest_path)
     if changed:
         _convert(source, pull(source, models, progress), onnx_path, manifest_path)
-    labels = json.loads(manifest_path.read_text("utf-8"))["labels"]
-    return PreparedModel(source.name, onnx_path, labels, source.golden, changed)
+    manifest = json.loads(manifest_path.read_text("utf-8"))
+    # Manifests of releases that knew one form of head say nothing of it.
+    head = Head(**manifest.get("head", {}))
+    return PreparedModel(source.name, onnx_path, manifest["labels"], source.golden, changed, head)
+
+
+def is_prepared(source: ModelSource, models: Path) -> bool:
+    """Whether `prepare` would have nothing to do. Doesn't read the files."""
+    return source.verified and all(path.is_file() for path in _paths(source, models))
+
+
+def is_downloaded(source: ModelSource, models: Path) -> bool:
+    """Whether all files are there; under its name a file only ever is once it was verified."""
+    folder = source.folder or models / source.name
+    return source.verified and all((folder / file.name).is_file() for file in source.files.values())
+
+
+def seconds(source: ModelSource, models: Path, how: str) -> float | None:
+    """How long an inference took on this machine when it was last measured, `how` being what runs it; or None."""
+    try:
+        return float(json.loads(_seconds_path(source, models).read_text("utf-8"))[how])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember_seconds(source: ModelSource, models: Path, how: str, value: float) -> None:
+    """Notes how long an inference takes. A models directory that can't be written to stays as it is."""
+    path = _seconds_path(source, models)
+    try:
+        known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        _write(path, json.dumps({**known, how: value}).encode())
+    except (OSError, ValueError, TypeError):
+        return
+
+
+def remove(source: ModelSource, models: Path) -> list[Path]:
+    """Removes what was downloaded and prepared of a model, and says what: never a user's own files.
+
+    :raises ModelError: the model is part of Barevision.
+    """
+    if source.name == EMBEDDED:
+        raise ModelError(f"{EMBEDDED} comes with Barevision and can't be removed")
+    folder = models / source.name
+    if source.folder and source.folder.is_relative_to(folder.resolve()):
+        raise ModelError(f"{source.folder} is your own folder inside of the models directory; remove it yourself")
+    if not folder.is_dir():
+        return []
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.endswith(".lock"))
+    prepared = [path for path in files if path.name.startswith(f"{source.name}-") and path.suffix in (".onnx", ".json")]
+    removed = prepared if source.folder else files
+    for path in removed:
+        path.unlink()
+    # What a download in another process holds stays; so does what somebody else put here.
+    if not any(not path.name.endswith(".lock") for path in folder.iterdir()):
+        shutil.rmtree(folder)
+    return removed
+
+
+def _paths(source: ModelSource, models: Path) -> tuple[Path, Path]:
+    """Where the prepared model and its manifest are, or would be."""
+    stem = models / source.name / f"{source.name}-{_digest(source)}"
+    return stem.with_name(f"{stem.name}.onnx"), stem.with_name(f"{stem.name}.json")
+
+
+def _seconds_path(source: ModelSource, models: Path) -> Path:
+    return models / source.name / f"{source.name}-{_digest(source)}.seconds.json"
 
 
 def _digest(source: ModelSource) -> str:
+    version = READER_VERSION if "onnx" in source.files else CONVERTER_VERSION
     parts = {part: file.sha256 for part, file in source.files.items()}
-    identity = json.dumps([CONVERTER_VERSION, source.input_size, parts], sort_keys=True)
+    identity = json.dumps([version, source.input_size, parts], sort_keys=True)
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
@@ -100,15 +186,24 @@ def _convert(source: ModelSource, folder: Path, onnx_path: Path, manifest_path: 
     paths = {part: folder / file.name for part, file in source.files.items()}
     for part, path in paths.items():
         _verify(path, source.files[part])
+    network = read_exported(paths["onnx"], source.input_size) if "onnx" in paths else _darknet(paths, source)
+    manifest = {
+        "size": len(network.data),
+        "sha256": hashlib.sha256(network.data).hexdigest(),
+        "labels": network.labels,
+        "head": asdict(network.head),
+    }
+    onnx_path.parent.mkdir(parents=True, exist_ok=True)
+    # The manifest last: without it the ONNX file counts as not there.
+    _write(onnx_path, network.data)
+    _write(manifest_path, json.dumps(manifest, indent=1).encode())
+
+
+def _darknet(paths: dict[str, Path], source: ModelSource) -> Exported:
     labels = _labels(paths["names"])
     sections = parse_config(_text(paths["cfg"]), paths["cfg"].name)
     model = build_model(sections, Weights(paths["weights"]), labels, source.input_size)
-    data = model.SerializeToString()
-    manifest = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "labels": labels}
-    onnx_path.parent.mkdir(parents=True, exist_ok=True)
-    # The manifest last: without it the ONNX file counts as not there.
-    _write(onnx_path, data)
-    _write(manifest_path, json.dumps(manifest, indent=1).encode())
+    return Exported(model.SerializeToString(), labels, Head())
 
 
 def _verify(path: Path, file: ModelFile) -> None:

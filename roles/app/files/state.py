@@ -6,7 +6,8 @@ Argument: JSON with
 - `root`, `models` (paths), `user`, `home`, `commit`, `python` (path of the interpreter environments are made of);
 - `directories`: a list of {path, owner, group, mode};
 - `settings`: {path, owner, group, mode, sha256} of the settings file as it should be;
-- `model`: a catalogue name or a folder; `trial`: what a release is tried with, as a text;
+- `model`: a catalogue name, an address, a folder or a file; `files`: SHA-256 by path of the model's files that were
+  copied here; `trial`: what a release is tried with, as a text;
 - `keep`: how many releases stay.
 """
 
@@ -17,6 +18,7 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -68,12 +70,21 @@ def environment_name(lock: Path, python: str) -> str | None:
 
 
 def model_signature(model: str) -> str:
-    """Changes whenever a file of the model in the folder `model` does. A catalogue's model never changes."""
-    folder = Path(model)
-    if not folder.is_dir():
+    """Changes whenever a file of the model at the path `model` does. A catalogue's model never changes."""
+    place = Path(re.sub(r"@\d+(x\d+)?$", "", model))
+    if not place.is_absolute() or not place.exists():
         return model
-    files = sorted((file.name, *file.stat()[6:9:2]) for file in folder.iterdir())
-    return sha256(json.dumps(files).encode())
+    paths = place.iterdir() if place.is_dir() else [place]
+    files = sorted((path.name, *path.stat()[6:9:2]) for path in paths)
+    return sha256(json.dumps(files).encode(), model.encode())
+
+
+def has_files(files: dict) -> bool:
+    """Whether every path is there with its SHA-256."""
+    try:
+        return all(hashlib.sha256(Path(path).read_bytes()).hexdigest() == found for path, found in files.items())
+    except OSError:
+        return False
 
 
 def is_proven(release: Path, trial: str) -> bool:
@@ -136,6 +147,7 @@ def look(wanted: dict) -> dict:
         "proven": is_proven(release, trial),
         "settings": is_right(wanted["settings"]),
         "current": current,
+        "model": has_files(wanted["files"]),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "models_free": shutil.disk_usage(models).free if models.is_dir() else None,
         "stale": stale(root, current, wanted["commit"], wanted["keep"]),

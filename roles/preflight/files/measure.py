@@ -1,6 +1,7 @@
 """Prints, as one line of JSON, what a machine has: memory, free disk, Python, and what was deployed before.
 
-Argument: JSON with `root`, `conda`, `models` (paths), `model` (a name) and `python` (the distribution's).
+Argument: JSON with `root`, `conda`, `models` (paths), `model` (what its prepared file's name starts with) and `python`
+(the distribution's).
 Changes nothing.
 """
 
@@ -43,7 +44,7 @@ def measure(wanted: dict) -> dict:
         "python": version(wanted["python"]),
         "deployed": Path(wanted["root"], "current").exists(),
         "conda": Path(wanted["conda"], "bin/conda").exists(),
-        "prepared": any((models / wanted["model"]).glob("*.onnx")),
+        "prepared": any((models / wanted["model"]).glob(f"{wanted['model']}-*.onnx")),
     }
 
 
