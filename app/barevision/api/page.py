@@ -52,7 +52,6 @@ def index() -> Response:
         scripts=sorted(name for name in _FILES if name.endswith(".js")),
         model=detector.model,
         settings=detector.settings,
-        documented="documents.docs" in current_app.view_functions,
     )
     return _cached(Response(text, content_type="text/html; charset=utf-8"))
 
