@@ -190,6 +190,29 @@ def test_a_changed_unit_is_read_again(lab: Lab) -> None:
     assert lab.ssh(machine, show) == before
 
 
+def test_a_reload_brings_another_model_unless_it_cannot_serve(lab: Lab) -> None:
+    machine = MACHINES[0]
+
+    def sees() -> list[int]:
+        return requests.get(url(lab, machine, "/info"), timeout=30).json()["model"]["input_size"]
+
+    before = sees()
+    other = 's/^BAREVISION_MODEL=.*/BAREVISION_MODEL="roadsigns@256"/'
+    lab.ssh(machine, f"sudo sed -i '{other}' /etc/barevision/barevision.env")
+    # The service can't write: it serves what is prepared.
+    with pytest.raises(AssertionError):
+        lab.ssh(machine, "sudo systemctl reload barevision")
+    assert "roadsigns can't be prepared" in journal(lab, machine)
+    assert sees() == before
+    command = "env -C /opt/barevision/current/app ../env/bin/python -m barevision models prepare roadsigns@256"
+    lab.ssh(machine, f"sudo runuser -u barevision -- {command} --models-dir /var/lib/barevision/models")
+    lab.ssh(machine, "sudo systemctl reload barevision")
+    wait_until(lambda: sees() == [256, 256], "the other size serves")
+    assert lab.playbook("site.yml", "--limit", machine).changed > 0
+    assert sees() == before
+    assert_answers_rightly(lab, machine)
+
+
 def test_killing_every_process_of_the_service_loses_no_request(lab: Lab) -> None:
     """Twice, but each time only when the service is at work again: a request is sent a second time, not a third."""
     machine = MACHINES[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import runpy
 import shutil
@@ -63,10 +64,17 @@ def unit(text: str) -> Mapping[str, Mapping[str, str]]:
 
 @pytest.fixture
 def gunicorn_settings(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
-    path = tmp_path / "gunicorn.conf.py"
-    path.write_text(site.render("gunicorn", _CONFIG))
     monkeypatch.setattr(sys, "path", list(sys.path))
-    return runpy.run_path(str(path))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    return runpy.run_path(str(write_config(site, tmp_path)))
+
+
+def write_config(site: Site, folder: Path) -> Path:
+    """Gunicorn's settings file, with the service's own beside it."""
+    path, own = folder / "gunicorn.conf.py", folder / "barevision.env"
+    own.write_text(site.render("app", _SETTINGS))
+    path.write_text(site.render("gunicorn", _CONFIG).replace(site.value("app_settings_path"), str(own)))
+    return path
 
 
 def test_every_file_says_who_manages_it(site: Site) -> None:
@@ -152,6 +160,7 @@ def test_paths_agree(site: Site) -> None:
     assert nginx_values(site.render("nginx", _SITE), "server")[0].split()[0] == f"unix:{socket['ListenStream']}"
     assert socket["ListenStream"] == site.value("gunicorn_socket")
     assert service["EnvironmentFile"] == site.value("app_settings_path")
+    assert f'open("{service["EnvironmentFile"]}"' in site.render("gunicorn", _CONFIG)
     assert service["WorkingDirectory"] == f"{root}/current/app"
     assert service["ExecStart"].split()[0] == f"{root}/current/env/bin/python"
     assert site.value("gunicorn_config_path") in service["ExecStart"].split()
@@ -217,8 +226,7 @@ def test_a_request_has_one_line_in_the_log_and_that_is_the_apps(gunicorn_setting
 
 
 def test_gunicorn_takes_its_settings(site: Site, tmp_path: Path) -> None:
-    path = tmp_path / "gunicorn.conf.py"
-    path.write_text(site.render("gunicorn", _CONFIG))
+    path = write_config(site, tmp_path)
     command = [sys.executable, "-m", "gunicorn", "--check-config", "--config", str(path)]
 
     def check() -> subprocess.CompletedProcess[str]:
@@ -259,7 +267,7 @@ def test_systemd_accepts_the_units(site: Site, tmp_path: Path) -> None:
         pytest.skip("systemd-analyze is not installed here")
     # It wants the program and the folder to exist; everything else is as on the machine.
     service = site.render("gunicorn", _SERVICE)
-    service = re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", service, flags=re.MULTILINE)
+    service = re.sub(r"^(Exec\w+=)\S+/python", rf"\1{sys.executable}", service, flags=re.MULTILINE)
     for name, text in (("barevision.service", service), ("barevision.socket", site.render("gunicorn", _SOCKET))):
         (tmp_path / name).write_text(text)
 

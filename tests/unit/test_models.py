@@ -306,3 +306,9 @@ def test_the_input_size_of_the_catalogue_wins(tmp_path: Path) -> None:
     prepared = prepare(source, tmp_path / "models")
     assert load_engine("onnxruntime", prepared.path, 1).input_size == (64, 128)
     assert prepared.path != prepare(find_source(str(folder)), tmp_path / "models").path
+
+
+def test_a_models_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file")
+    with pytest.raises(ModelError, match=r"mine can't be prepared in .*models: .*barevision models prepare"):
+        prepare(find_source(str(write_model(tmp_path / "mine"))), tmp_path / "models")

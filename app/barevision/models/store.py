@@ -93,13 +93,19 @@ def _remember(source: ModelSource, folder: Path) -> None:
 def prepare(source: ModelSource, models: Path, progress: Progress | None = None) -> PreparedModel:
     """The model as a verified ONNX file under `models`, downloaded and converted if it isn't there yet.
 
-    :raises ModelError: a file can't be fetched, or isn't what it should be.
+    :raises ModelError: a file can't be fetched, isn't what it should be, or can't be written.
     :raises DarknetError: the network can't be read.
     """
     onnx_path, manifest_path = _paths(source, models)
     changed = not _is_prepared(onnx_path, manifest_path)
     if changed:
-        _convert(source, pull(source, models, progress), onnx_path, manifest_path)
+        try:
+            _convert(source, pull(source, models, progress), onnx_path, manifest_path)
+        except OSError as error:
+            raise ModelError(
+                f"{source.name} can't be prepared in {models}: {error}. Whoever may write there prepares it with "
+                "'barevision models prepare'."
+            ) from error
     manifest = json.loads(manifest_path.read_text("utf-8"))
     # Manifests of releases that knew one form of head say nothing of it.
     head = Head(**manifest.get("head", {}))

@@ -1,0 +1,164 @@
+"""What `systemctl reload` does: Gunicorn with the files that the roles write, asked all the time."""
+
+from __future__ import annotations
+
+import os
+import string
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+import requests
+
+from barevision.models import find_source
+from tests.roles.rendering import ROOT, Site, settings
+from tests.unit.darknet_files import write_model
+
+GOLDEN = find_source("roadsigns").golden.image
+
+
+@dataclass(frozen=True)
+class Service:
+    """A Gunicorn with the roles' settings. `settings_path` has the service's own, which a user changes."""
+
+    process: subprocess.Popen
+    settings_path: Path
+    log_path: Path
+
+    def url(self, path: str) -> str:
+        (line,) = [line for line in self.log_path.read_text().splitlines() if "Listening at: http://" in line]
+        return line.partition("Listening at: ")[2].split()[0] + path
+
+    def model(self) -> str:
+        return requests.get(self.url("/info"), timeout=60).json()["model"]["name"]
+
+    def set_model(self, model: str) -> None:
+        others = [line for line in self.settings_path.read_text().splitlines() if "BAREVISION_MODEL=" not in line]
+        self.settings_path.write_text("\n".join([*others, f'BAREVISION_MODEL="{model}"', ""]))
+
+    def reload(self) -> subprocess.CompletedProcess[str]:
+        """Runs the unit's ExecReload lines as systemd does: in their order, up to the first that fails."""
+        unit = Site().render("gunicorn", "etc/systemd/system/barevision.service").splitlines()
+        values = {**settings(self.settings_path.read_text()), "MAINPID": str(self.process.pid)}
+        for line in (line.removeprefix("ExecReload=") for line in unit if line.startswith("ExecReload=")):
+            program, *arguments = string.Template(line).substitute(values).split()
+            program = sys.executable if program.endswith("/python") else program
+            done = run_beside([program, *arguments], values)
+            if done.returncode != 0:
+                break
+        return done
+
+
+def run_beside(command: list[str], values: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **values}
+    return subprocess.run(
+        command, cwd=ROOT / "app", env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@dataclass
+class Client:
+    """Asks for predictions until it is told to stop."""
+
+    url: str
+    statuses: list[int] = field(default_factory=list)
+    stop: Event = field(default_factory=Event)
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            self.statuses.append(requests.post(self.url, data=GOLDEN, timeout=60).status_code)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    site = Site(app_models_dir=str(tmp_path / "models"))
+    settings_path, config, log_path = tmp_path / "barevision.env", tmp_path / "gunicorn.conf.py", tmp_path / "log"
+    settings_path.write_text(site.render("app", "etc/barevision/barevision.env"))
+    text = site.render("gunicorn", "etc/barevision/gunicorn.conf.py")
+    config.write_text(text.replace(site.value("app_settings_path"), str(settings_path)))
+    command = [sys.executable, "-m", "gunicorn", "--config", config, "--bind", "127.0.0.1:0", "barevision.wsgi:app"]
+    with (
+        log_path.open("wb") as log,
+        subprocess.Popen(command, cwd=ROOT / "app", stdout=log, stderr=log) as process,
+    ):
+        running = Service(process, settings_path, log_path)
+        try:
+            wait_until(lambda: "Listening at" in log_path.read_text(), log_path)
+            assert running.model() == "roadsigns"
+            yield running
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def clients(service: Service) -> Iterator[Client]:
+    """Two that ask all the time. No request may be lost."""
+    client = Client(service.url("/predict"))
+    threads = [Thread(target=client.run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    yield client
+    client.stop.set()
+    for thread in threads:
+        thread.join()
+    assert set(client.statuses) == {200}, service.log_path.read_text()
+
+
+def wait_until(condition: Callable[[], bool], log_path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, log_path.read_text()
+        time.sleep(0.05)
+
+
+def test_another_model_takes_over_without_a_lost_request(service: Service, clients: Client, tmp_path: Path) -> None:
+    service.set_model(str(write_model(tmp_path / "mine")))
+    done = service.reload()
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: service.model() == "mine", service.log_path)
+    answered = len(clients.statuses)
+    wait_until(lambda: len(clients.statuses) > answered + 2, service.log_path)
+
+
+@pytest.mark.parametrize(("damage", "complaint"), [("cut", "net.weights ends here"), ("missing", "unknown model")])
+def test_a_bad_model_leaves_the_old_one_at_work_and_is_named(
+    service: Service, clients: Client, tmp_path: Path, damage: str, complaint: str
+) -> None:
+    model = tmp_path / "mine"
+    if damage == "cut":
+        (weights,) = write_model(model).glob("*.weights")
+        weights.write_bytes(weights.read_bytes()[:-4])
+    service.set_model(str(model))
+    done = service.reload()
+    assert done.returncode != 0
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+    assert service.model() == "roadsigns"
+
+
+def test_a_worker_that_dies_before_the_reload_comes_back_with_the_old_model(service: Service, tmp_path: Path) -> None:
+    service.set_model(str(tmp_path / "missing"))
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
+    worker = children.read_text().split()[0]
+    os.kill(int(worker), 9)
+    wait_until(lambda: children.read_text().split() not in ([], [worker]), service.log_path)
+    assert service.model() == "roadsigns"
+
+
+def test_a_setting_that_was_taken_out_counts_no_more(service: Service) -> None:
+    def confidence() -> float:
+        return requests.get(service.url("/info"), timeout=60).json()["defaults"]["confidence"]
+
+    text = service.settings_path.read_text()
+    service.settings_path.write_text(text.replace('CONFIDENCE="0.5"', 'CONFIDENCE="0.7"'))
+    assert service.reload().returncode == 0
+    wait_until(lambda: confidence() == 0.7, service.log_path)
+    others = [line for line in text.splitlines() if "CONFIDENCE" not in line]
+    service.settings_path.write_text("\n".join([*others, ""]))
+    assert service.reload().returncode == 0
+    wait_until(lambda: confidence() == 0.5, service.log_path)
