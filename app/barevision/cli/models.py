@@ -92,10 +92,10 @@ def check(model: str, models_dir: Path | None, url: str | None) -> None:
     golden = find_source(model).golden
     client = Client(url)
     if golden is None:
-        client.predict(encode_image(drawn_picture(), ".jpg"))
+        client.predict_json(encode_image(drawn_picture(), ".jpg"))
         click.echo(f"{model} has no golden image; {url} answered a drawn picture")
         return
-    click.echo(check_answer(golden, client.predict(golden.image, confidence=0.5, nms=0.3)))
+    click.echo(check_answer(golden, client.predict_json(golden.image, confidence=0.5, nms=0.3)))
 
 
 def _requirements(model: str) -> dict:

@@ -75,7 +75,7 @@ def _remote(url: str, confidence: float | None, nms: float | None) -> Callable[[
     client = Client(url)
     given = {"confidence": confidence, "nms": nms}
     parameters = {name: value for name, value in given.items() if value is not None}
-    return lambda data: client.predict(data, **parameters)
+    return lambda data: client.predict_json(data, **parameters)
 
 
 def _target(path: Path, folder: Path) -> Path:
