@@ -54,6 +54,16 @@ def test_a_free_port_is_chosen_and_told() -> None:
     assert not Client(url).ready()
 
 
+def test_production_is_gunicorn() -> None:
+    with serving("--production", "--model", "roadsigns") as url:
+        wait_for(Client(url).ready)
+        response = requests.post(f"{url}/predict", data=GOLDEN.image, timeout=30)
+        assert response.headers["Server"].startswith("gunicorn")
+        assert differences(GOLDEN.expected, response.json()) == []
+    assert not Client(url).ready()
+    assert CliRunner().invoke(main, ["serve", "--production", "--reload"]).exit_code == 2
+
+
 def test_changed_code_is_served(tmp_path: Path) -> None:
     shutil.copytree(APP / "barevision", tmp_path / "barevision")
     code = tmp_path / "barevision" / "api" / "health.py"

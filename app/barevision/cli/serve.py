@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import sys
+from typing import NoReturn
 
 import click
 
@@ -22,8 +25,13 @@ from barevision.settings import load_settings
     help="Port, 0 for a free one.",
 )
 @click.option("--reload", "reloads", is_flag=True, help="Start anew when Barevision's code changes.")
-def serve(model: str | None, host: str, port: int, reloads: bool) -> None:
-    """Serves on this machine, for trying out; a VM runs Gunicorn instead (see roles/gunicorn)."""
+@click.option("--production", is_flag=True, help="Serve with Gunicorn and a VM's settings for it.")
+def serve(model: str | None, host: str, port: int, reloads: bool, production: bool) -> None:
+    """Serves on this machine, for trying out unless --production is given."""
+    if reloads and production:
+        raise click.UsageError("--reload is for development; --production keeps the code that it started with")
+    if production:
+        _become_gunicorn(model, host, port)
     if reloads:
         _serve_and_reload(model, host, port)
         return
@@ -52,6 +60,20 @@ def _serve_and_reload(model: str | None, host: str, port: int) -> None:
             port = listener.getsockname()[1]
         _announce(host, port)
     run_simple(host, port, app, use_reloader=True, threaded=True)
+
+
+def _become_gunicorn(model: str | None, host: str, port: int) -> NoReturn:
+    from barevision.models import find_source, prepare
+
+    listener = _listen(host, port)
+    settings = load_settings(model=model)
+    # A worker that downloads and converts would be taken for dead.
+    prepare(find_source(settings.model), settings.models_dir, progress())
+    listener.set_inheritable(True)
+    _announce(host, listener.getsockname()[1])
+    os.environ["BAREVISION_MODEL"] = settings.model
+    gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:barevision.production"]
+    os.execv(sys.executable, [*gunicorn, "--bind", f"fd://{listener.fileno()}", "barevision.wsgi:app"])
 
 
 def _app(model: str | None):
