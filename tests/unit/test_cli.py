@@ -131,9 +131,10 @@ def test_standard_input(model: Path, picture: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["stdin.jpg"]
 
 
-def test_saving_a_folder_keeps_its_paths_and_is_not_predicted_itself(model: Path, pictures: Path) -> None:
+@pytest.mark.parametrize("searched", ["", "**/*.[pPj][nNp][gG]"], ids=["folder", "glob"])
+def test_saving_keeps_the_paths_and_is_not_predicted_itself(model: Path, pictures: Path, searched: str) -> None:
     for _ in range(2):
-        result = run("predict", pictures, "--model", model, "--save", pictures / "out", "--json")
+        result = run("predict", pictures / searched, "--model", model, "--save", pictures / "out", "--json")
         assert len(json.loads(result.stdout)) == 3
     saved = sorted(str(path.relative_to(pictures / "out")) for path in (pictures / "out").rglob("*.*"))
     assert saved == ["a.jpg", "b/a.jpg", "c.jpg"]

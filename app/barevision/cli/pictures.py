@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ class Picture:
 
     :ivar name: how it is called in answers and messages.
     :ivar path: where it is, None for standard input.
-    :ivar saved: where its annotated version goes, below the folder for those.
+    :ivar saved: where its annotated version goes below that folder: as far down as it was below the one searched.
     """
 
     name: str
@@ -61,9 +62,24 @@ def find_pictures(arguments: Iterable[str], without: Path | None) -> list[Pictur
 def _expand(argument: str, without: Path | None) -> list[Picture]:
     if argument == STDIN:
         return [Picture(STDIN, None, Path("stdin.jpg"))]
-    if not _is_pattern(argument):
-        return _at(Path(argument), without)
-    return [picture for match in _matches(Path(argument)) for picture in _at(match, without)]
+    path = Path(argument)
+    if _is_pattern(argument):
+        base, files = _fixed_part(path), [file for match in _matches(path) for file in _files(match)]
+    elif path.is_dir():
+        base, files = path, _files(path)
+    else:
+        base, files = path.parent, [path]
+        without = None
+    return [
+        Picture(str(file), file, file.relative_to(base).with_suffix(".jpg"))
+        for file in files
+        if not _is_inside(file, without, base)
+    ]
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folder that `pattern` searches."""
+    return Path(*itertools.takewhile(_WILDCARDS.isdisjoint, pattern.parts))
 
 
 def _matches(pattern: Path) -> list[Path]:
@@ -77,22 +93,18 @@ def _is_pattern(argument: str) -> bool:
     return not _WILDCARDS.isdisjoint(argument) and not Path(argument).exists()
 
 
-def _at(path: Path, without: Path | None) -> list[Picture]:
+def _files(path: Path) -> list[Path]:
+    """`path` itself, or the pictures in it if it is a folder."""
     if not path.is_dir():
-        return [Picture(str(path), path, Path(f"{path.stem}.jpg"))]
-    excluded = without.resolve() if without else None
-    return [
-        Picture(str(file), file, file.relative_to(path).with_suffix(".jpg"))
-        for file in sorted(path.rglob("*"))
-        if file.suffix.lower() in _extensions() and file.is_file() and not _is_inside(file, excluded, path)
-    ]
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.suffix.lower() in _extensions() and file.is_file())
 
 
-def _is_inside(file: Path, excluded: Path | None, searched: Path) -> bool:
-    """Whether `file` is in `excluded`, which is itself a folder below `searched`."""
-    if excluded is None or searched.resolve() not in excluded.parents:
+def _is_inside(file: Path, folder: Path | None, searched: Path) -> bool:
+    """Whether `file` is in `folder`, and that somewhere below the folder `searched`."""
+    if folder is None or searched.resolve() not in folder.resolve().parents:
         return False
-    return excluded in file.resolve().parents
+    return folder.resolve() in file.resolve().parents
 
 
 def _extensions() -> set[str]:
