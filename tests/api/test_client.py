@@ -99,8 +99,9 @@ def test_the_annotated_picture_is_a_jpeg(url: str) -> None:
     assert np.abs(drawn.astype(int) - original).max() > 100
 
 
-def test_a_busy_service_is_asked_again_when_it_says(waits: list[float]) -> None:
-    busy = Busy(2, **{"Retry-After": "3"})
+@pytest.mark.parametrize("status", [503, 429])
+def test_a_busy_service_is_asked_again_when_it_says(waits: list[float], status: int) -> None:
+    busy = Busy(2, status, **{"Retry-After": "3"})
     with served(busy.app) as url:
         assert Client(url).predict(io.BytesIO(b"picture")) == []
     assert waits == [3, 3]
