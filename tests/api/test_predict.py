@@ -405,9 +405,9 @@ def test_the_command_line_over_http(url: str, picture: bytes, expected: list[dic
 def test_another_services_answer_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
     response = requests.Response()
     response.status_code, response._content = 200, answer
-    monkeypatch.setattr(requests.Session, "post", lambda *_, **__: response)
+    monkeypatch.setattr(requests.Session, "request", lambda *_, **__: response)
     with pytest.raises(ServiceError, match="http://x/predict answers no list of detections"):
-        Client("http://x").predict(b"")
+        Client("http://x").predict_json(b"")
 
 
 def test_a_model_without_a_golden_image_is_checked_for_form(url: str, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def url(lab: Lab, machine: str, path: str = "") -> str:
 
 
 def assert_answers_rightly(lab: Lab, machine: str) -> None:
-    assert differences(GOLDEN.expected, Client(url(lab, machine)).predict(GOLDEN.image)) == []
+    assert differences(GOLDEN.expected, Client(url(lab, machine), retries=0).predict_json(GOLDEN.image)) == []
 
 
 def assert_is_problem(response: requests.Response, status: int) -> None:
@@ -91,7 +91,7 @@ def test_real_photos_through_nginx(lab: Lab, machine: str, assets: Path, roadsig
     answers = []
     for photo in photos:
         data = photo.read_bytes()
-        answers.append(Client(url(lab, machine)).predict(data))
+        answers.append(Client(url(lab, machine), retries=0).predict_json(data))
         here = roadsigns.predict(decode_image(data, 50_000_000))
         assert differences(here, answers[-1]) == [], photo.name
     assert answers[0], "the photo with the stop sign"
@@ -173,7 +173,7 @@ def test_a_commit_that_answers_wrongly_never_serves(lab: Lab, tmp_path: Path) ->
 def test_a_changed_setting_reaches_the_service_and_goes_back(lab: Lab) -> None:
     machine = MACHINES[0]
     assert lab.playbook("site.yml", "--limit", machine, "-e", "app_confidence=0.99999").changed > 0
-    assert Client(url(lab, machine)).predict(GOLDEN.image) == []
+    assert Client(url(lab, machine), retries=0).predict_json(GOLDEN.image) == []
     assert lab.playbook("site.yml", "--limit", machine).changed > 0
     assert_answers_rightly(lab, machine)
 

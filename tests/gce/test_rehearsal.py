@@ -56,7 +56,7 @@ class Rehearsal:
 
     def assert_predicts(self, name: str = "barevision-1") -> None:
         """Asks for a prediction, from outside."""
-        assert differences(GOLDEN.expected, Client(self.url(name)).predict(GOLDEN.image)) == []
+        assert differences(GOLDEN.expected, Client(self.url(name), retries=0).predict_json(GOLDEN.image)) == []
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from gunicorn.config import KNOWN_SETTINGS
 
+from barevision import production
 from barevision.api.admission import SPARE_THREADS, places
 from barevision.settings import load_settings
 from tests.roles.rendering import Site, settings
@@ -75,6 +77,18 @@ def write_config(site: Site, folder: Path) -> Path:
     own.write_text(site.render("app", _SETTINGS))
     path.write_text(site.render("gunicorn", _CONFIG).replace(site.value("app_settings_path"), str(own)))
     return path
+
+
+def test_the_command_line_serves_with_the_same_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "gunicorn.conf.py"
+    path.write_text(Site().render("gunicorn", _CONFIG))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    deployed = runpy.run_path(str(path))
+    ours = {name: value for name, value in vars(production).items() if not name.startswith("_")}
+    assert ours == {name: deployed[name] for name in ours}
+    known = {setting.name for setting in KNOWN_SETTINGS}
+    # The VM's log names what its NGINX says of the client.
+    assert {name for name in deployed if name in known} - set(ours) == {"chdir", "access_log_format"}
 
 
 def test_every_file_says_who_manages_it(site: Site) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import http.server
+import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +21,7 @@ from click.testing import CliRunner, Result
 
 from barevision.cli import main
 from barevision.detection import encode_image
+from barevision.models import find_source
 from barevision.models.catalogue import file_sha256
 from tests.unit.darknet_files import write_model
 from tests.unit.onnx_files import network, write_network
@@ -75,6 +82,126 @@ def test_two_pictures_are_never_saved_as_one(model: Path, picture: Path, tmp_pat
     assert result.exit_code == 2
     assert f"would write {picture} and {other} to" in result.stderr
     assert run("predict", picture, picture, "--model", model, "--save", tmp_path / "out").exit_code == 0
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, photo: np.ndarray) -> Path:
+    """A folder of pictures, one of them below it by the same name, and something else."""
+    folder = tmp_path / "pictures"
+    (folder / "b").mkdir(parents=True)
+    for name in ("c.PNG", "a.png", "b/a.png"):
+        (folder / name).write_bytes(encode_image(photo, ".png"))
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def test_folders_are_searched_for_pictures_in_stable_order(model: Path, pictures: Path) -> None:
+    result = run("predict", pictures, "--model", model, "--json")
+    assert result.exit_code == 0, result.output
+    assert list(json.loads(result.stdout)) == [str(pictures / name) for name in ("a.png", "b/a.png", "c.PNG")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"), [("*.png", ["a.png"]), ("**/*.png", ["a.png", "b/a.png"]), ("[b]", ["b/a.png"])]
+)
+def test_quoted_globs(
+    model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, names: list[str]
+) -> None:
+    absolute = run("predict", pictures / pattern, "--model", model, "--json")
+    assert list(json.loads(absolute.stdout)) == [str(pictures / name) for name in names]
+    monkeypatch.chdir(pictures)
+    assert list(json.loads(run("predict", pattern, "--model", model, "--json").stdout)) == names
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_a_file(model: Path, picture: Path) -> None:
+    odd = picture.rename(picture.with_name("photo[1].png"))
+    assert isinstance(json.loads(run("predict", odd, "--model", model, "--json").stdout), list)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("*.bmp", "matches nothing; pictures"), ("empty", "has no pictures; pictures in folders")]
+)
+def test_nothing_to_predict_is_an_error(pictures: Path, name: str, words: str) -> None:
+    (pictures / "empty").mkdir()
+    result = run("predict", pictures / name)
+    assert result.exit_code == 2
+    assert f"{pictures / name} {words}" in result.stderr
+    assert run("predict", "").exit_code == 2
+
+
+def test_standard_input(model: Path, picture: Path, tmp_path: Path) -> None:
+    command = ["predict", "-", "--model", str(model), "--json", "--save", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, command, input=picture.read_bytes())
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == json.loads(run("predict", picture, "--model", model, "--json").stdout)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["stdin.jpg"]
+
+
+@pytest.mark.parametrize("searched", ["", "**/*.[pPj][nNp][gG]"], ids=["folder", "glob"])
+def test_saving_keeps_the_paths_and_is_not_predicted_itself(model: Path, pictures: Path, searched: str) -> None:
+    for _ in range(2):
+        result = run("predict", pictures / searched, "--model", model, "--save", pictures / "out", "--json")
+        assert len(json.loads(result.stdout)) == 3
+    saved = sorted(str(path.relative_to(pictures / "out")) for path in (pictures / "out").rglob("*.*"))
+    assert saved == ["a.jpg", "b/a.jpg", "c.jpg"]
+
+
+def test_csv_has_a_row_for_each_object(model: Path, picture: Path) -> None:
+    command = ("predict", picture, "--model", model, "--confidence", 0.2)
+    rows = list(csv.DictReader(io.StringIO(run(*command, "--csv").stdout)))
+    plain = json.loads(run(*command, "--json").stdout)
+    assert list(rows[0]) == ["file", "label", "confidence", "x", "y", "width", "height"]
+    assert [[float(row[name]) for name in ("confidence", "x", "y", "width", "height")] for row in rows] == [
+        [item["confidence"], *item["boxes"]] for item in plain
+    ]
+    assert {row["file"] for row in rows} == {str(picture)}
+    assert run(*command, "--csv", "--json").exit_code == 2
+
+
+def test_what_is_selected(tmp_path: Path) -> None:
+    signs = tmp_path / "signs.jpg"
+    signs.write_bytes(find_source("roadsigns").golden.image)
+
+    def answer(*options: object) -> list[dict]:
+        return json.loads(run("predict", signs, "--json", "--confidence", 0, *options).stdout)
+
+    everything = answer("--nms", 1)
+    assert len(everything) > len(answer("--nms", 1, "--confidence", 0.5))
+    assert answer("--nms", 1, "--limit", 2) == everything[:2]
+    assert {item["label"] for item in answer("--classes", "stop, give way")} == {"stop", "give way"}
+    assert len(answer("--nms", 0, "--per-class-nms")) > len(answer("--nms", 0))
+
+
+@pytest.mark.parametrize(("classes", "words"), [("elephant", "no class elephant; it has"), ("cat,", "an empty label")])
+def test_classes_are_the_models(model: Path, picture: Path, classes: str, words: str) -> None:
+    result = run("predict", picture, "--model", model, "--classes", classes)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_progress_and_failures_are_told_on_stderr(model: Path, pictures: Path) -> None:
+    for number in range(17):
+        (pictures / f"{number:02}.jpg").write_text("no picture")
+    result = run("predict", pictures, "--model", model, "--csv")
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert [line for line in lines if line.endswith("of 20 pictures")] == [
+        f"{count} of 20 pictures" for count in range(2, 21, 2)
+    ]
+    assert lines[-1] == "17 of 20 pictures failed"
+
+
+def test_ctrl_c_keeps_what_was_done(model: Path, picture: Path) -> None:
+    pipe = picture.with_name("pipe.png")
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "barevision", "predict", picture, pipe, "--model", model, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline() == "1 of 2 pictures\n"
+        process.send_signal(signal.SIGINT)
+        out, words = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert list(json.loads(out)) == [str(picture)]
+    assert words == "interrupted; 1 of 2 pictures were predicted\n"
 
 
 @pytest.mark.parametrize("option", ["--confidence", "--nms"])

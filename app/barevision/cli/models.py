@@ -143,10 +143,10 @@ def check(model: str, models_dir: Path | None, url: str | None, as_json: bool) -
         golden = find_source(model, settings.models_dir).golden
         client = Client(url)
         if golden is None:
-            client.predict(encode_image(drawn_picture(), ".jpg"))
+            client.predict_json(encode_image(drawn_picture(), ".jpg"))
             _say({"finding": f"{model} has no golden image; {url} answered a drawn picture"}, as_json)
             return
-        _compare(golden.expected, client.predict(golden.image, confidence=0.5, nms=0.3), None, as_json)
+        _compare(golden.expected, client.predict_json(golden.image, confidence=0.5, nms=0.3), None, as_json)
         return
     detector = load_detector(settings, progress())
     found = detector.golden_answer()

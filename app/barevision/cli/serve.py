@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
+import sys
+from typing import NoReturn
+
 import click
 
 from barevision.cli.options import model_option, progress
@@ -11,17 +17,95 @@ from barevision.settings import load_settings
 @click.command()
 @model_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
-def serve(model: str | None, host: str, port: int) -> None:
-    """Serves on this machine, for trying out; a VM runs Gunicorn instead (see roles/gunicorn)."""
-    from werkzeug.serving import run_simple
+@click.option(
+    "--port",
+    default=5000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port, 0 for a free one.",
+)
+@click.option("--reload", "reloads", is_flag=True, help="Start anew when Barevision's code changes.")
+@click.option("--production", is_flag=True, help="Serve with Gunicorn and a VM's settings for it.")
+def serve(model: str | None, host: str, port: int, reloads: bool, production: bool) -> None:
+    """Serves on this machine, for trying out unless --production is given."""
+    if reloads and production:
+        raise click.UsageError("--reload is for development; --production keeps the code that it started with")
+    if production:
+        _become_gunicorn(model, host, port)
+    if reloads:
+        _serve_and_reload(model, host, port)
+        return
+    with _listen(host, port) as listener:
+        _serve(model, host, listener)
 
+
+def _serve(model: str | None, host: str, listener: socket.socket) -> None:
+    from werkzeug.serving import make_server
+
+    port = listener.getsockname()[1]
+    server = make_server(host, port, _app(model), threaded=True, fd=listener.fileno())
+    _announce(host, port)
+    server.serve_forever()
+
+
+def _serve_and_reload(model: str | None, host: str, port: int) -> None:
+    """Runs this command again as a process of its own, which inherits the port and serves."""
+    from werkzeug.serving import is_running_from_reloader, run_simple
+
+    app = None
+    if is_running_from_reloader():
+        app = _app(model)
+    else:
+        with _listen(host, port) as listener:
+            port = listener.getsockname()[1]
+        _announce(host, port)
+    run_simple(host, port, app, use_reloader=True, threaded=True)
+
+
+def _become_gunicorn(model: str | None, host: str, port: int) -> NoReturn:
+    from barevision.models import find_source, prepare
+
+    listener = _listen(host, port)
+    settings = load_settings(model=model)
+    # A worker that downloads and converts would be taken for dead.
+    prepare(find_source(settings.model, settings.models_dir), settings.models_dir, progress())
+    listener.set_inheritable(True)
+    _announce(host, listener.getsockname()[1])
+    os.environ["BAREVISION_MODEL"] = settings.model
+    gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:barevision.production"]
+    os.execv(sys.executable, [*gunicorn, "--bind", f"fd://{listener.fileno()}", "barevision.wsgi:app"])
+
+
+def _app(model: str | None):
     from barevision.api import create_app
     from barevision.detector import load_detector
     from barevision.logs import configure_logging
 
     settings = load_settings(model=model)
     configure_logging(settings.log_level)
-    app = create_app(load_detector(settings, progress()))
-    click.echo(f"Barevision listens on http://{host}:{port} (Ctrl-C ends it)")
-    run_simple(host, port, app, threaded=True)
+    return create_app(load_detector(settings, progress()))
+
+
+def _announce(host: str, port: int) -> None:
+    name = f"[{host}]" if ":" in host else host
+    click.echo(f"Barevision listens on http://{name}:{port} (Ctrl-C ends it)")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, before a model is loaded for nothing.
+
+    :raises click.ClickException: the port is taken or not allowed, or the host is not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise click.ClickException(_in_words(error, host, port)) from None
+
+
+def _in_words(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} of {host} is in use; choose another with --port, or --port 0 for a free one"
+    if error.errno == errno.EACCES:
+        return f"port {port} needs root; choose one from 1024 with --port, or --port 0 for a free one"
+    return f"can't listen on --host {host}: {error.strerror}"

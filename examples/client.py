@@ -1,0 +1,16 @@
+"""Asks a service through Barevision's own client, which waits its turn when the service is busy.
+
+python examples/client.py http://HOST photo.jpg annotated.jpg
+"""
+
+import sys
+from pathlib import Path
+
+from barevision.client import Client
+
+url, source, target = sys.argv[1:]
+with Client(url, timeout=60) as client:
+    for found in client.predict(source, confidence=0.5):
+        x, y, width, height = found.box
+        print(f"{found.label}: {found.confidence:.4f}, {width}x{height} at {x},{y}")
+    Path(target).write_bytes(client.annotate(source, confidence=0.5))

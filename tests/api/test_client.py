@@ -1,0 +1,162 @@
+"""The client against a real service, and against ones that are busy or none."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from flask import Flask, Response, request
+from werkzeug.serving import make_server
+
+from barevision.api import create_app
+from barevision.client import MOST_RETRIES, Client, Detection, ServiceError
+from barevision.detector import Detector
+from barevision.models import differences, find_source
+
+GOLDEN = find_source("roadsigns").golden
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def url(roadsigns: Detector) -> Iterator[str]:
+    with served(create_app(roadsigns)) as address:
+        yield address
+
+
+class Busy:
+    """A service that refuses `refusals` requests before it answers; notes what it was sent."""
+
+    def __init__(self, refusals: int, status: int = 503, **headers: str) -> None:
+        self.requests: list[tuple[bytes, dict]] = []
+        self.app = Flask("busy")
+        self.app.add_url_rule("/<path:path>", view_func=self._answer, methods=["GET", "POST"])
+        self._refusals, self._status, self._headers = refusals, status, headers
+
+    def _answer(self, path: str) -> Response:
+        self.requests.append((request.get_data(), request.args.to_dict()))
+        if len(self.requests) > self._refusals:
+            return Response("[]", content_type="application/json")
+        return Response('{"detail": "try later"}', self._status, self._headers, content_type="application/problem+json")
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the client would have waited, in seconds."""
+    seconds: list[float] = []
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", seconds.append)
+    return seconds
+
+
+def test_bytes_paths_and_open_files_are_predicted(url: str, tmp_path: Path) -> None:
+    path = tmp_path / "signs.jpg"
+    path.write_bytes(GOLDEN.image)
+    with Client(url) as client:
+        found = client.predict(GOLDEN.image)
+        assert differences(GOLDEN.expected, [item.to_json() for item in found]) == []
+        assert found[0].box == tuple(client.predict_json(GOLDEN.image)[0]["boxes"])
+        for image in (path, str(path), io.BytesIO(GOLDEN.image)):
+            assert client.predict(image) == found
+
+
+def test_a_detection_is_the_object_of_the_list_and_back(url: str) -> None:
+    plain = Client(url).predict_json(GOLDEN.image)
+    assert [Detection.from_json(item).to_json() for item in plain] == plain
+
+
+def test_thresholds_reach_the_service(url: str) -> None:
+    assert len(Client(url).predict(GOLDEN.image, confidence=0.01, nms=0.9)) > len(GOLDEN.expected)
+
+
+def test_parameters_are_those_of_the_api() -> None:
+    busy = Busy(0)
+    with served(busy.app) as url:
+        Client(url).predict(b"x", confidence=0.25, nms=0, classes=["dog", "stop sign"], limit=3, per_class_nms=True)
+        Client(url).predict(b"x")
+    given = {"confidence": "0.25", "nms": "0", "classes": "dog,stop sign", "limit": "3", "per_class_nms": "true"}
+    assert [query for _, query in busy.requests] == [given, {}]
+
+
+def test_the_annotated_picture_is_a_jpeg(url: str) -> None:
+    drawn = cv2.imdecode(np.frombuffer(Client(url).annotate(GOLDEN.image), np.uint8), cv2.IMREAD_COLOR)
+    original = cv2.imdecode(np.frombuffer(GOLDEN.image, np.uint8), cv2.IMREAD_COLOR)
+    assert drawn.shape == original.shape
+    assert np.abs(drawn.astype(int) - original).max() > 100
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_a_busy_service_is_asked_again_when_it_says(waits: list[float], status: int) -> None:
+    busy = Busy(2, status, **{"Retry-After": "3"})
+    with served(busy.app) as url:
+        assert Client(url).predict(io.BytesIO(b"picture")) == []
+    assert waits == [3, 3]
+    assert [body for body, _ in busy.requests] == [b"picture"] * 3
+
+
+@pytest.mark.parametrize("headers", [{"Retry-After": "86400"}, {}], ids=["tomorrow", "unsaid"])
+def test_patience_has_an_end(waits: list[float], headers: dict[str, str]) -> None:
+    busy = Busy(100, **headers)
+    with served(busy.app) as url, pytest.raises(ServiceError, match="answers 503: try later") as caught:
+        Client(url).predict(b"x")
+    assert caught.value.status == 503
+    assert len(busy.requests) == MOST_RETRIES + 1
+    assert 0 < sum(waits) <= 30
+    assert len(waits) == MOST_RETRIES
+
+
+@pytest.mark.parametrize(("status", "retries"), [(503, 0), (500, MOST_RETRIES), (400, MOST_RETRIES)])
+def test_other_refusals_are_final(waits: list[float], status: int, retries: int) -> None:
+    busy = Busy(1, status)
+    with served(busy.app) as url, pytest.raises(ServiceError, match=f"answers {status}: try later"):
+        Client(url, retries=retries).predict(b"x")
+    assert (len(busy.requests), waits) == (1, [])
+
+
+@pytest.mark.parametrize("retries", [-1, MOST_RETRIES + 1])
+def test_retries_are_bounded(retries: int) -> None:
+    with pytest.raises(ValueError, match=f"retries={retries}, expected 0 to 4"):
+        Client("http://x", retries=retries)
+
+
+def test_readiness_is_asked_once(url: str, waits: list[float]) -> None:
+    assert Client(url).ready()
+    busy = Busy(1, **{"Retry-After": "3"})
+    with served(busy.app) as address:
+        assert not Client(address).ready()
+        assert Client(address).ready()
+    assert not Client(address).ready()
+    assert waits == []
+    with pytest.raises(ServiceError, match="answers 404"):
+        Client(f"{url}/nothing").ready()
+
+
+def test_info_is_an_object() -> None:
+    app = Flask("info")
+    app.add_url_rule("/info", view_func=lambda: {"model": "roadsigns"})
+    with served(app) as url:
+        assert Client(url).info() == {"model": "roadsigns"}
+    with served(Busy(0).app) as url, pytest.raises(ServiceError, match="/info answers no JSON object"):
+        Client(url).info()
+
+
+def test_no_service_and_no_jpeg_are_errors_in_words() -> None:
+    with served(Busy(0).app) as url, pytest.raises(ServiceError, match="answers no JPEG picture"):
+        Client(url).annotate(b"x")
+    with pytest.raises(ServiceError, match="does not answer") as caught:
+        Client(url).predict(b"x")
+    assert caught.value.status is None

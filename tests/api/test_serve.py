@@ -1,0 +1,100 @@
+"""`barevision serve` as a process, and the ports that it can't have."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+from click.testing import CliRunner
+
+from barevision.cli import main
+from barevision.client import Client
+from barevision.models import differences, find_source
+
+GOLDEN = find_source("roadsigns").golden
+APP = Path(__file__).parents[2] / "app"
+
+
+@contextmanager
+def serving(*options: str, code: Path = APP) -> Iterator[str]:
+    command = [sys.executable, "-m", "barevision", "serve", "--port", "0", *options]
+    environment = {**os.environ, "PYTHONPATH": str(code)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, start_new_session=True
+    ) as process:
+        try:
+            words = process.stdout.readline().split()
+            assert words[:3] == ["Barevision", "listens", "on"]
+            yield words[3]
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(timeout=30)
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def test_a_free_port_is_chosen_and_told() -> None:
+    with serving() as url:
+        assert differences(GOLDEN.expected, Client(url).predict_json(GOLDEN.image)) == []
+    assert not Client(url).ready()
+
+
+def test_production_is_gunicorn() -> None:
+    with serving("--production", "--model", "roadsigns") as url:
+        wait_for(Client(url).ready)
+        response = requests.post(f"{url}/predict", data=GOLDEN.image, timeout=30)
+        assert response.headers["Server"].startswith("gunicorn")
+        assert differences(GOLDEN.expected, response.json()) == []
+    assert not Client(url).ready()
+    assert CliRunner().invoke(main, ["serve", "--production", "--reload"]).exit_code == 2
+
+
+def test_changed_code_is_served(tmp_path: Path) -> None:
+    shutil.copytree(APP / "barevision", tmp_path / "barevision")
+    code = tmp_path / "barevision" / "api" / "health.py"
+    with serving("--reload", code=tmp_path) as url:
+        wait_for(Client(url).ready)
+        assert requests.get(f"{url}/healthz", timeout=30).json() == {"status": "ok"}
+        code.write_text(code.read_text().replace('"ok"', '"changed"'))
+        wait_for(lambda: requests.get(f"{url}/healthz", timeout=30).json() == {"status": "changed"})
+    assert not Client(url).ready()
+
+
+@pytest.mark.parametrize("options", [[], ["--reload"]])
+def test_a_port_in_use_is_an_error_with_a_way_out(options: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(main, ["serve", "--port", str(port), *options])
+    assert result.exit_code == 1
+    assert f"Error: port {port} of 127.0.0.1 is in use; choose another with --port, or --port 0" in result.stderr
+
+
+def test_a_privileged_port_is_an_error_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    result = CliRunner().invoke(main, ["serve", "--port", "80"])
+    assert (result.exit_code, "port 80 needs root; choose one from 1024" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
+def test_a_host_of_another_machine_is_an_error(host: str) -> None:
+    result = CliRunner().invoke(main, ["serve", "--host", host])
+    assert result.exit_code == 1
+    assert f"Error: can't listen on --host {host}: " in result.stderr
