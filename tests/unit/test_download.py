@@ -193,7 +193,11 @@ def unknown_size(server: http.server.ThreadingHTTPServer, *paths: str) -> ModelF
 
 
 @pytest.mark.parametrize("path", ["good", "length-empty", "length-twice", "length-abc"])
-def test_of_a_file_only_the_hash_may_be_known(mirror, tmp_path: Path, path: str) -> None:
+def test_of_a_file_only_the_hash_may_be_known(
+    mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    # Without a length, what comes after it is waited for.
+    monkeypatch.setattr("barevision.models.download._TIMEOUT", (10, 1))
     told = []
     assert (
         download(unknown_size(mirror, path, "good"), tmp_path, lambda *step: told.append(step)).read_bytes() == CONTENT
