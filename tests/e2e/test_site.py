@@ -19,6 +19,7 @@ from barevision.detection import decode_image
 from barevision.detector import Detector
 from barevision.models import differences, find_source
 from tests.lab import REPOSITORY, Lab
+from tests.unit.darknet_files import write_model
 
 MACHINES = ("debian-12", "debian-13")
 GOLDEN = find_source("roadsigns").golden
@@ -170,10 +171,14 @@ def test_a_commit_that_answers_wrongly_never_serves(lab: Lab, tmp_path: Path) ->
     assert_answers_rightly(lab, machine)
 
 
-def test_a_changed_setting_reaches_the_service_and_goes_back(lab: Lab) -> None:
+def test_a_model_of_ones_own_and_a_changed_setting_reach_the_service_and_go_back(lab: Lab, tmp_path: Path) -> None:
     machine = MACHINES[0]
-    assert lab.playbook("site.yml", "--limit", machine, "-e", "app_confidence=0.99999").changed > 0
+    own = json.dumps({"app_model": str(write_model(tmp_path / "mine")), "app_confidence": 0.99999})
+    assert lab.playbook("site.yml", "--limit", machine, "-e", own).changed > 0
+    assert Client(url(lab, machine)).info()["model"]["name"] == "mine"
     assert Client(url(lab, machine), retries=0).predict_json(GOLDEN.image) == []
+    again = lab.playbook("site.yml", "--limit", machine, "-e", own)
+    assert again.changed == 0, again.output
     assert lab.playbook("site.yml", "--limit", machine).changed > 0
     assert_answers_rightly(lab, machine)
 
