@@ -181,6 +181,7 @@ def test_a_model_of_ones_own_and_a_changed_setting_reach_the_service_and_go_back
     assert again.changed == 0, again.output
     assert lab.playbook("site.yml", "--limit", machine).changed > 0
     assert_answers_rightly(lab, machine)
+    assert "mine" not in lab.ssh(machine, "sudo find /var/lib/barevision -name '*mine*.onnx' -or -path '*/own/*'")
 
 
 def test_a_changed_unit_is_read_again(lab: Lab) -> None:

@@ -209,6 +209,28 @@ class TestState:
 
         assert len({*before, *after}) == 4
 
+    def test_a_copied_model_goes_with_what_was_prepared_of_it_once_no_release_needs_it(self, root: Path) -> None:
+        own, models = root.parent / "own", root.parent / "models"
+        for folder in (own / "1" / "mine", own / "2" / "mine", own / "3", models / "mine", models / "best"):
+            folder.mkdir(parents=True)
+        (own / "3" / "best.onnx").touch()
+        for name in ("mine/mine-1", "mine/mine-2", "mine/mine-3", "best/best-1"):
+            (models / f"{name}.onnx").touch()
+            (models / f"{name}.seconds.json").touch()
+        for age, (commit, path) in enumerate({self.COMMIT: "mine/mine-2", "b" * 40: "mine/mine-3"}.items()):
+            proof = json.dumps({"trial": "", "path": str(models / f"{path}.onnx")})
+            (self.release(root, commit, age) / ".proven").write_text(proof)
+
+        stale = self.look(root, home=str(root.parent), model=str(own / "2" / "mine@64"))["stale"]
+        assert [str(Path(path).relative_to(root.parent)) for path in stale if "/envs/" not in path] == [
+            "models/best/best-1.onnx",
+            "models/best/best-1.seconds.json",
+            "models/mine/mine-1.onnx",
+            "models/mine/mine-1.seconds.json",
+            "own/1",
+            "own/3",
+        ]
+
     @pytest.mark.parametrize("content", ["", "{", "{}", "[1]"])
     def test_a_broken_proof_is_none(self, root: Path, content: str) -> None:
         (self.release(root, self.COMMIT, 0) / ".proven").write_text(content)

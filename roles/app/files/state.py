@@ -87,13 +87,19 @@ def has_files(files: dict) -> bool:
         return False
 
 
+def proof(release: Path) -> dict:
+    """What `release` was tried with last (`trial`) and the model prepared for it (`path`); empty if it wasn't tried."""
+    try:
+        found = json.loads((release / ".proven").read_text())
+        return {"trial": found["trial"], "path": Path(found["path"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
 def is_proven(release: Path, trial: str) -> bool:
     """Whether `release` was tried with exactly that, and the model prepared then is still there."""
-    try:
-        proof = json.loads((release / ".proven").read_text())
-        return proof["trial"] == trial and Path(proof["path"]).is_file()
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    found = proof(release)
+    return bool(found) and found["trial"] == trial and found["path"].is_file()
 
 
 def in_use(releases: Path, envs: Path) -> set[str]:
@@ -126,6 +132,18 @@ def stale(root: Path, current: str | None, commit: str, keep: int) -> list[str]:
     return [str(path) for path in by_age if path not in kept] + [str(path) for path in unnamed]
 
 
+def stale_models(root: Path, models: Path, own: Path, model: str) -> list[str]:
+    """What can go: models in `own`, copied here for earlier settings, and what was prepared of them for no release."""
+    if not own.is_dir():
+        return []
+    copied = [path for path in own.iterdir() if not Path(model).is_relative_to(path)]
+    names = {path.stem if path.suffix == ".onnx" else path.name for folder in copied for path in folder.iterdir()}
+    needed = {proof(release).get("path") for release in root.glob("releases/*")}
+    prepared = [path for name in names for path in (models / name).glob(f"{name}-*.onnx") if path not in needed]
+    leftovers = [path for onnx in prepared for path in onnx.parent.glob(f"{onnx.stem}.*")]
+    return sorted(map(str, copied + leftovers))
+
+
 def look(wanted: dict) -> dict:
     """What is there of what is `wanted`."""
     root = Path(wanted["root"])
@@ -150,7 +168,8 @@ def look(wanted: dict) -> dict:
         "model": has_files(wanted["files"]),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "models_free": shutil.disk_usage(models).free if models.is_dir() else None,
-        "stale": stale(root, current, wanted["commit"], wanted["keep"]),
+        "stale": stale(root, current, wanted["commit"], wanted["keep"])
+        + stale_models(root, models, Path(wanted["home"]) / "own", wanted["model"]),
     }
 
 
