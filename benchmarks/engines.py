@@ -1,4 +1,4 @@
-"""How long a prediction takes on each engine: decoding, blob, inference and selection, one picture at a time.
+"""How long a prediction takes on each engine: decoding, inference (with making the blob) and selection, one at a time.
 
     .venv/bin/python benchmarks/engines.py [--model MODEL] [--rounds N] [PICTURE]
 
@@ -8,53 +8,37 @@ The engines take turns in every round, so that a noisy neighbour hits both. Prin
 from __future__ import annotations
 
 import argparse
-import itertools
 import statistics
-import time
 from pathlib import Path
 
-from barevision.detection import decode_image, select_detections, to_blob
-from barevision.detector import Detector, load_detector
+from barevision.detector import load_detector
 from barevision.engines import ENGINES
 from barevision.models import find_source
 from barevision.settings import load_settings
 
-_STAGES = ("decode", "blob", "infer", "select")
+_STAGES = ("decode", "infer", "select")
 
 
 def main() -> None:
     """Measures and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("picture", nargs="?", type=Path, help="default: the golden image of roadsigns")
-    parser.add_argument("--model", default="roadsigns", help="a catalogue name or a folder (default: roadsigns)")
+    parser.add_argument("--model", default="roadsigns", help="as for barevision predict (default: roadsigns)")
     parser.add_argument("--rounds", type=int, default=50, help="predictions on each engine (default: 50)")
     arguments = parser.parse_args()
 
     picture = arguments.picture.read_bytes() if arguments.picture else find_source("roadsigns").golden.image
     detectors = {name: load_detector(load_settings(model=arguments.model, engine=name)) for name in ENGINES}
     for detector in detectors.values():
-        measure(detector, picture)
+        detector.answer(picture)
     rounds = [
-        {name: measure(detector, picture) for name, detector in detectors.items()} for _ in range(arguments.rounds)
+        {name: detector.answer(picture).seconds for name, detector in detectors.items()}
+        for _ in range(arguments.rounds)
     ]
     print(f"{'engine':14}" + "".join(f"{stage:>9}" for stage in (*_STAGES, "total")))
     for name in detectors:
-        medians = [statistics.median(times[name][stage] for times in rounds) for stage in range(len(_STAGES))]
+        medians = [statistics.median(times[name][stage] for times in rounds) for stage in _STAGES]
         print(f"{name:14}" + "".join(f"{value * 1000:9.2f}" for value in (*medians, sum(medians))))
-
-
-def measure(detector: Detector, picture: bytes) -> list[float]:
-    """Seconds for each of the stages of one prediction."""
-    times = [time.perf_counter()]
-    image = decode_image(picture, detector.settings.max_pixels)
-    times.append(time.perf_counter())
-    blob = to_blob(image, detector.engine.input_size)
-    times.append(time.perf_counter())
-    rows = detector.engine.infer(blob)
-    times.append(time.perf_counter())
-    select_detections(rows, image.shape[:2], detector.selection())
-    times.append(time.perf_counter())
-    return [end - start for start, end in itertools.pairwise(times)]
 
 
 if __name__ == "__main__":
