@@ -6,6 +6,7 @@ import itertools
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +16,8 @@ import numpy as np
 # doesn't have it draws as question marks.
 _FONT = "sans"
 _WEIGHT = 500
+# OpenCV unpacks its fonts, 5 MB, for every thread that writes, and keeps them as long as the thread lives.
+_WRITER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
 # Of the square root of the area, and of the shorter side.
 _TEXT_SHARES = 1 / 38, 1 / 9
 _SMALLEST_TEXT = 11
@@ -54,7 +57,8 @@ def annotate(image: np.ndarray, predictions: Iterable[dict]) -> np.ndarray:
     # The least confident first, so that the surest boxes lie on top.
     for prediction in reversed(predictions):
         _draw_box(picture, prediction, thickness)
-    for tag in reversed(_place_tags(image.shape[:2], predictions, text_size, thickness)):
+    tags = _WRITER.submit(_place_tags, image.shape[:2], predictions, text_size, thickness).result()
+    for tag in reversed(tags):
         height, width = tag.pixels.shape[:2]
         picture[tag.top : tag.top + height, tag.left : tag.left + width] = tag.pixels
     return picture
