@@ -37,6 +37,10 @@ class Record:
         """Since the request began."""
         return (time.perf_counter() - self.began) * 1000
 
+    def milliseconds_by_stage(self) -> dict[str, float]:
+        """Of the stages that there were."""
+        return {stage: seconds * 1000 for stage, seconds in self.seconds.items()}
+
     def lap(self, stage: str, seconds: float) -> None:
         """Adds to the stage's time: a request may have several pictures."""
         self.seconds[stage] = self.seconds.get(stage, 0) + seconds
@@ -62,9 +66,8 @@ def _begin() -> None:
 def _finish(response: Response) -> Response:
     found = record()
     response.headers[_REQUEST_ID] = found.id
-    if found.seconds:
-        timing = ", ".join(f"{stage};dur={seconds * 1000:.3f}" for stage, seconds in found.seconds.items())
-        response.headers["Server-Timing"] = timing
+    stages = {**found.milliseconds_by_stage(), "total": found.milliseconds()}
+    response.headers["Server-Timing"] = ", ".join(f"{stage};dur={value:.3f}" for stage, value in stages.items())
     rule = request.url_rule
     current_app.extensions["metrics"].count(request.method, rule and rule.rule, response.status_code)
     _log.log(_level(response.status_code), "request", extra=_fields(found, response))
@@ -83,7 +86,7 @@ def _fields(found: Record, response: Response) -> dict:
         "bytes_in": request.content_length,
         "bytes_out": response.content_length,
         "ms": round(found.milliseconds(), 3),
-        "stages_ms": {stage: round(seconds * 1000, 3) for stage, seconds in found.seconds.items()},
+        "stages_ms": {stage: round(value, 3) for stage, value in found.milliseconds_by_stage().items()},
         "pictures": found.sizes,
         "objects": found.objects,
     }
