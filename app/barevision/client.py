@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypedDict, Unpack
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -21,6 +21,23 @@ Image = bytes | str | os.PathLike[str] | BinaryIO
 #: Seconds that all waits of one request may take together.
 LONGEST_WAIT = 30.0
 MOST_RETRIES = 4
+
+
+class Parameters(TypedDict, total=False):
+    """What to answer; what is left out or None is as the service has it.
+
+    - confidence: 0 to 1, detections above it are answered.
+    - nms: 0 to 1, largest overlap of two answered boxes.
+    - classes: labels to answer, as an iterable or separated by commas.
+    - limit: how many detections to answer at most.
+    - per_class_nms: whether boxes of different classes may overlap.
+    """
+
+    confidence: float | None
+    nms: float | None
+    classes: str | Iterable[str] | None
+    limit: int | None
+    per_class_nms: bool | None
 
 
 class ServiceError(RuntimeError):
@@ -66,16 +83,8 @@ class Detection:
 class Client:
     """A Barevision service at `url` ('http://host' or 'http://host:port'). To be used by one thread at a time.
 
-    `predict`, `predict_json` and `annotate` take the same parameters, which have the service's defaults:
-
-    - confidence: 0 to 1, detections above it are answered.
-    - nms: 0 to 1, largest overlap of two answered boxes.
-    - classes: labels to answer, as an iterable or separated by commas.
-    - limit: how many detections to answer at most.
-    - per_class_nms: whether boxes of different classes may overlap.
-
-    Each of them raises ServiceError if there is no answer, an error or one that is none of Barevision's,
-    and OSError if the picture can't be read.
+    `predict`, `predict_json` and `annotate` raise ServiceError if there is no answer, an error or one that is none of
+    Barevision's, OSError if the picture can't be read, and TypeError for what is none of `Parameters`.
     """
 
     def __init__(self, url: str, timeout: float = 60, retries: int = MOST_RETRIES) -> None:
@@ -106,39 +115,20 @@ class Client:
         """Closes the connections."""
         self._session.close()
 
-    def predict(self, image: Image, **parameters: object) -> list[Detection]:
-        """The detections on `image`, most confident first; see the class for `parameters`."""
+    def predict(self, image: Image, **parameters: Unpack[Parameters]) -> list[Detection]:
+        """The detections on `image`, most confident first."""
         return [Detection.from_json(item) for item in self.predict_json(image, **parameters)]
 
-    def predict_json(
-        self,
-        image: Image,
-        *,
-        confidence: float | None = None,
-        nms: float | None = None,
-        classes: Iterable[str] | None = None,
-        limit: int | None = None,
-        per_class_nms: bool = False,
-    ) -> list[dict]:
+    def predict_json(self, image: Image, **parameters: Unpack[Parameters]) -> list[dict]:
         """The list that `/predict` answers, as plain data."""
-        parameters = _query(confidence, nms, classes, limit, per_class_nms)
         answer = _json(self._post(image, "application/json", parameters))
         if not is_answer(answer):
             raise ServiceError(f"{self.url}/predict answers no list of detections; is this a Barevision service?")
         return answer
 
-    def annotate(
-        self,
-        image: Image,
-        *,
-        confidence: float | None = None,
-        nms: float | None = None,
-        classes: Iterable[str] | None = None,
-        limit: int | None = None,
-        per_class_nms: bool = False,
-    ) -> bytes:
+    def annotate(self, image: Image, **parameters: Unpack[Parameters]) -> bytes:
         """`image` with the detections drawn onto it, as a JPEG file."""
-        response = self._post(image, "image/jpeg", _query(confidence, nms, classes, limit, per_class_nms))
+        response = self._post(image, "image/jpeg", parameters)
         if not response.content.startswith(b"\xff\xd8"):
             raise ServiceError(f"{self.url}/predict answers no JPEG picture; is this a Barevision service?")
         return response.content
@@ -167,9 +157,10 @@ class Client:
             raise ServiceError(f"{self.url}/info answers no JSON object; is this a Barevision service?")
         return answer
 
-    def _post(self, image: Image, accept: str, parameters: dict[str, str]) -> requests.Response:
+    def _post(self, image: Image, accept: str, parameters: Parameters) -> requests.Response:
         headers = {"Content-Type": "application/octet-stream", "Accept": accept}
-        return self._ask("POST", "/predict", data=_read(image), params=parameters, headers=headers)
+        query = _query(**parameters)
+        return self._ask("POST", "/predict", data=_read(image), params=query, headers=headers)
 
     def _ask(self, method: str, path: str, **request: object) -> requests.Response:
         try:
@@ -213,21 +204,17 @@ def _read(image: Image) -> bytes:
     return image.read()
 
 
-def _query(
-    confidence: float | None,
-    nms: float | None,
-    classes: Iterable[str] | None,
-    limit: int | None,
-    per_class_nms: bool,
-) -> dict[str, str]:
-    given = {
-        "confidence": confidence,
-        "nms": nms,
-        "classes": classes if classes is None or isinstance(classes, str) else ",".join(classes),
-        "limit": limit,
-        "per_class_nms": "true" if per_class_nms else None,
-    }
-    return {name: str(value) for name, value in given.items() if value is not None}
+def _query(**parameters: Unpack[Parameters]) -> dict[str, str]:
+    unknown = parameters.keys() - Parameters.__annotations__.keys()
+    if unknown:
+        raise TypeError(
+            f"unknown parameters {', '.join(sorted(unknown))}; there are {', '.join(Parameters.__annotations__)}"
+        )
+    given = {name: value for name, value in parameters.items() if value is not None}
+    if not isinstance(classes := given.get("classes", ""), str):
+        given["classes"] = ",".join(classes)
+    # A truth is "true" in a query.
+    return {name: value if isinstance(value, str) else str(value).lower() for name, value in given.items()}
 
 
 def _json(response: requests.Response) -> object:

@@ -90,6 +90,8 @@ def test_parameters_are_those_of_the_api() -> None:
         Client(url).predict(b"x")
     given = {"confidence": "0.25", "nms": "0", "classes": "dog,stop sign", "limit": "3", "per_class_nms": "true"}
     assert [query for _, query in busy.requests] == [given, {}]
+    with pytest.raises(TypeError, match="unknown parameters min_confidence; there are confidence, nms"):
+        Client("http://x").predict(b"x", min_confidence=0.5)
 
 
 def test_the_annotated_picture_is_a_jpeg(url: str) -> None:
