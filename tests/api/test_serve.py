@@ -72,6 +72,11 @@ def test_changed_code_is_served(tmp_path: Path) -> None:
         assert requests.get(f"{url}/healthz", timeout=30).json() == {"status": "ok"}
         code.write_text(code.read_text().replace('"ok"', '"changed"'))
         wait_for(lambda: requests.get(f"{url}/healthz", timeout=30).json() == {"status": "changed"})
+        changed = code.read_text()
+        code.write_text(f"{changed}\ndef broken(:\n")
+        wait_for(lambda: "SyntaxError" in requests.get(f"{url}/healthz", timeout=30).text)
+        code.write_text(changed)
+        wait_for(Client(url).ready)
     assert not Client(url).ready()
 
 

@@ -6,6 +6,9 @@ import errno
 import os
 import socket
 import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -54,12 +57,26 @@ def _serve_and_reload(model: str | None, host: str, port: int) -> None:
 
     app = None
     if is_running_from_reloader():
-        app = _app(model)
+        app = _app_or_failure(model)
     else:
         with _listen(host, port) as listener:
             port = listener.getsockname()[1]
         _announce(host, port)
-    run_simple(host, port, app, use_reloader=True, threaded=True)
+    # A module that can't be imported is watched as well.
+    modules = [str(path) for path in Path(__file__).parents[1].rglob("*.py")]
+    run_simple(host, port, app, use_reloader=True, extra_files=modules, threaded=True)
+
+
+def _app_or_failure(model: str | None) -> Callable:
+    """The service, or while its code is half edited what says so: the reloader ends with a process that fails."""
+    try:
+        return _app(model)
+    except (SyntaxError, ImportError, NameError, AttributeError, TypeError):
+        from werkzeug.wrappers import Response
+
+        failure = traceback.format_exc()
+        click.echo(f"{failure}Barevision waits for the next change", err=True)
+        return Response(failure, 500, content_type="text/plain; charset=utf-8")
 
 
 def _become_gunicorn(model: str | None, host: str, port: int) -> NoReturn:
@@ -76,7 +93,7 @@ def _become_gunicorn(model: str | None, host: str, port: int) -> NoReturn:
     os.execv(sys.executable, [*gunicorn, "--bind", f"fd://{listener.fileno()}", "barevision.wsgi:app"])
 
 
-def _app(model: str | None):
+def _app(model: str | None) -> Callable:
     from barevision.api import create_app
     from barevision.detector import load_detector
     from barevision.logs import configure_logging
