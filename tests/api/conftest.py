@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
@@ -31,7 +33,14 @@ def expected() -> list[dict]:
 
 @pytest.fixture(scope="module")
 def url(roadsigns: Detector) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, create_app(roadsigns), threaded=True)
+    with served(create_app(roadsigns)) as address:
+        yield address
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
+    """The address at which `app` answers."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"

@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import io
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from flask import Flask, Response, request
-from werkzeug.serving import make_server
 
-from barevision.api import create_app
 from barevision.client import MOST_RETRIES, Client, Detection, ServiceError
-from barevision.detector import Detector
 from barevision.models import differences, find_source
+from tests.api.conftest import served
 
 GOLDEN = find_source("roadsigns").golden
-
-
-@contextmanager
-def served(app: Flask) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def url(roadsigns: Detector) -> Iterator[str]:
-    with served(create_app(roadsigns)) as address:
-        yield address
 
 
 class Busy:
