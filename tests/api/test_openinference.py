@@ -143,7 +143,7 @@ def image_json(**changes: object) -> dict:
         (image_json(data=[[[[["a"]]]]]), 422, "inputs.0.data"),
         (image_json(data=None), 400, "neither data nor a parameter binary_data_size"),
         (image_json(data=["ä"]), 400, "base64"),
-        (image_json(data=[""]), 400, "the body is empty"),
+        (image_json(data=[""]), 400, "the picture is empty"),
         (image_json(), 400, "no picture"),
         (image_json(parameters={"binary_data_size": 5}), 400, "binary_data_size is 5, but 0 bytes"),
         (image_json(parameters={"binary_data_size": 0}), 400, "4 bytes, little-endian"),

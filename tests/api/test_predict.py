@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import socket
@@ -28,6 +29,7 @@ from barevision.detector import Detector, load_detector
 from barevision.models import differences
 from barevision.settings import load_settings
 from barevision.worker import THREADS
+from tests.api.conftest import served
 from tests.unit.darknet_files import write_model
 
 
@@ -203,7 +205,7 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("request_", "status", "words"),
     [
-        ({"data": b""}, 400, "the body is empty"),
+        ({"data": b""}, 400, "the picture is empty"),
         ({"data": b"no picture"}, 400, "no picture in one of these formats"),
         ({"data": {"text": "only"}, "content_type": "multipart/form-data"}, 400, "without a file name: text; send"),
         ({"data": FIELD, "content_type": "multipart/form-data; boundary=B"}, 400, "without a file name: image"),
@@ -264,11 +266,21 @@ def test_a_body_in_broken_chunks_is_a_bad_request(client: FlaskClient) -> None:
 
 
 def test_other_paths_and_methods(client: FlaskClient) -> None:
-    assert_problem(client.get("/nothing"), 404)
+    response = client.get("/nothing")
+    assert_problem(response, 404)
+    assert response.json["detail"] == "there is nothing at '/nothing'; /docs shows what there is"
     assert_problem(client.post("//predict", data=b"x"), 404)
     response = client.get("/predict")
     assert_problem(response, 405)
     assert "POST" in response.headers["Allow"]
+    assert response.json["detail"] == "'/predict' is not to be had by 'GET', allowed are OPTIONS, POST"
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v1/vision/detection", "/v2/models/roadsigns/infer"])
+def test_a_compressed_body_is_refused(client: FlaskClient, picture: bytes, path: str) -> None:
+    response = client.post(path, data=gzip.compress(picture), headers={"Content-Encoding": "gzip"})
+    assert response.status_code == 415
+    assert "the body is compressed" in response.text
 
 
 def status_without_length(detector: Detector, limit: int, body: bytes, content_type: str) -> int:
@@ -392,7 +404,7 @@ def test_the_command_line_over_http(url: str, picture: bytes, expected: list[dic
     path.write_text("no picture")
     result = CliRunner().invoke(main, ["predict", str(path), "--url", url])
     assert result.exit_code == 1
-    assert "answers 400: the body is no picture" in result.stderr
+    assert "answers 400: this is no picture" in result.stderr
 
     result = CliRunner().invoke(main, ["models", "check", "roadsigns", "--url", url])
     assert result.exit_code == 0
@@ -410,7 +422,17 @@ def test_another_services_answer_is_an_error_in_words(monkeypatch: pytest.Monkey
         Client("http://x").predict_json(b"")
 
 
-def test_a_model_without_a_golden_image_is_checked_for_form(url: str, tmp_path: Path) -> None:
+def test_a_model_without_a_golden_image_is_checked_for_form(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "mine")
-    result = CliRunner().invoke(main, ["models", "check", str(folder), "--url", url])
+    settings = load_settings(model=str(folder), models_dir=tmp_path / "models")
+    with served(create_app(load_detector(settings))) as url:
+        result = CliRunner().invoke(main, ["models", "check", str(folder), "--url", url])
     assert (result.exit_code, result.stdout) == (0, f"{folder} has no golden image; {url} answered a drawn picture\n")
+
+
+@pytest.mark.parametrize("wanted", ["mine", "roadsigns@256"])
+def test_another_models_answer_is_an_error(url: str, tmp_path: Path, wanted: str) -> None:
+    model = str(write_model(tmp_path / "mine")) if wanted == "mine" else wanted
+    result = CliRunner().invoke(main, ["models", "check", model, "--url", url])
+    assert result.exit_code == 1
+    assert f"Error: {url} serves {{'name': 'roadsigns'" in result.stderr

@@ -40,7 +40,7 @@ def test_a_broken_picture(page: Page) -> None:
     try_sample(page)
     for data, detail in {
         b"no picture": "no picture in one of these formats",
-        b"": "The body is empty",
+        b"": "The picture is empty",
         GOLDEN.image[:5000]: "",
         b'{"image": 1}': "no picture in one of these formats",
     }.items():

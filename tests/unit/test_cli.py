@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import functools
 import http.server
 import io
@@ -217,7 +218,7 @@ def test_one_bad_picture_does_not_stop_the_others(model: Path, picture: Path, tm
     result = run("predict", tmp_path / "bad.jpg", tmp_path / "none.jpg", picture, "--model", model, "--json")
     assert result.exit_code == 1
     assert list(json.loads(result.stdout)) == [str(picture)]
-    assert "bad.jpg: the body is no picture" in result.stderr
+    assert "bad.jpg: this is no picture" in result.stderr
     assert "none.jpg: " in result.stderr
 
 
@@ -232,6 +233,17 @@ def test_one_bad_picture_does_not_stop_the_others(model: Path, picture: Path, tm
         (["models", "check", "roadsigns"], {"BAREVISION_QUEUE_SECONDS": "inf"}, "BAREVISION_QUEUE_SECONDS='inf'"),
         (["models", "check", "roadsigns"], {"BAREVISION_QUEUE_SECONDS": "3601"}, "less than or equal to 3600"),
         (["models", "check", "roadsigns", "--url", "http://127.0.0.1:9"], {}, "does not answer"),
+        (["models", "pull", "yolov3", "--models-dir", "/proc/nope"], {}, "yolov3 can't be fetched into /proc/nope: "),
+        (
+            ["models", "prepare", "roadsigns", "--models-dir", "/proc/nope"],
+            {},
+            "roadsigns can't be prepared in /proc/nope",
+        ),
+        (
+            ["predict", __file__, "--url", "http://127.0.0.1:9", "--save", "x"],
+            {"BAREVISION_NMS": "2"},
+            "BAREVISION_NMS='2'",
+        ),
     ],
 )
 def test_expected_failures_are_one_line(arguments: list[str], environment: dict[str, str], words: str) -> None:
@@ -239,6 +251,7 @@ def test_expected_failures_are_one_line(arguments: list[str], environment: dict[
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert words in result.stderr
+    assert result.stderr.count("Error: ") == 1
     assert "Traceback" not in result.output
 
 
@@ -270,6 +283,14 @@ def test_help_is_there(command: list[str]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["predict", "--help"], ["serve", "--nope"], ["models", "list", "--help"]])
+def test_what_needs_no_model_does_not_load_what_runs_them(arguments: list[str]) -> None:
+    code = f"import sys; from barevision.cli import main; main({arguments}, standalone_mode=False)"
+    code = f"try:\n  {code}\nfinally:\n  print('loaded', [name for name in ('cv2', 'onnx') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "loaded []" in done.stdout
 
 
 class TestModels:
@@ -313,6 +334,16 @@ class TestModels:
         removed = json.loads(self.models(tmp_path, "rm", "signs", "--json").stdout)["removed"]
         assert str(tmp_path / "models" / "signs" / "signs.onnx") in removed
         assert "unknown model 'signs'" in self.models(tmp_path, "prepare", "signs").stderr
+
+    def test_what_is_being_fetched_is_not_removed(self, tmp_path: Path) -> None:
+        folder = tmp_path / "models" / "yolov3"
+        folder.mkdir(parents=True)
+        (folder / "yolov3.weights.part").write_bytes(b"half")
+        with (folder / ".yolov3.weights.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert "is being fetched by another process" in self.models(tmp_path, "rm", "yolov3").stderr
+        assert "removed" in self.models(tmp_path, "rm", "yolov3").stdout
+        assert not folder.exists()
 
     def test_a_reference_with_its_hash_needs_no_pull(self, tmp_path: Path, site: tuple[str, str]) -> None:
         url, digest = site

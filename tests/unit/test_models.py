@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 from pathlib import Path
@@ -181,7 +180,7 @@ def test_a_golden_image_that_is_none_is_a_wrong_answer(tmp_path: Path) -> None:
     (folder / "golden.jpg").write_text("no picture")
     (folder / "golden.json").write_text("[]")
     detector = load_detector(load_settings(model=str(folder), models_dir=tmp_path / "models"))
-    with pytest.raises(WrongAnswerError, match="the golden image can't be predicted: the body is no picture"):
+    with pytest.raises(WrongAnswerError, match="the golden image can't be predicted: this is no picture"):
         detector.check()
 
 
@@ -207,12 +206,15 @@ def test_other_weights_are_another_model(tmp_path: Path) -> None:
     assert first.path.exists()
 
 
-@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"half"), os.unlink])
-def test_a_damaged_prepared_file_is_made_again(tmp_path: Path, damage) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "damaged"), [(".onnx", "half"), (".onnx", None), (".json", ""), (".json", "{}"), (".json", "[]")]
+)
+def test_a_damaged_prepared_file_is_made_again(tmp_path: Path, suffix: str, damaged: str | None) -> None:
     source = find_source(str(write_model(tmp_path / "mine")))
     first = prepare(source, tmp_path / "models")
     good = first.path.read_bytes()
-    damage(first.path)
+    path = first.path.with_suffix(suffix)
+    path.unlink() if damaged is None else path.write_text(damaged)
     assert prepare(source, tmp_path / "models").changed
     assert first.path.read_bytes() == good
 

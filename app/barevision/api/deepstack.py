@@ -80,7 +80,7 @@ _FIELDS = {
 _DETECTION = {
     "body": {"multipart/form-data": {**PICTURE_FORM, "properties": {**PICTURE_FORM["properties"], **_FIELDS}}},
     "answers": {200: {"application/json": Predictions}},
-    "errors": (400, 404, 413, 503),
+    "errors": (400, 404, 413, 415, 503),
     "error": {"application/json": Failure},
 }
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 
 from flask import Flask, Response, current_app, request
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    HTTPException,
+    InternalServerError,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+)
 
 from barevision.detection import ImageError, ImageTooLargeError
 from barevision.detector import BusyError, UnknownLabelError
@@ -76,6 +82,11 @@ def explain(error: Exception) -> Problem:
         allowed = current_app.extensions["detector"].settings.max_bytes
         parts = current_app.config["MAX_FORM_PARTS"]
         detail = f"the request is larger than {allowed} bytes, or a form with more than {parts} parts"
+    if isinstance(error, NotFound) and detail == NotFound.description:
+        detail = f"there is nothing at {shown(request.path)}; /docs shows what there is"
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        detail = f"{shown(request.path)} is not to be had by {shown(request.method)}, allowed are {allowed}"
     if isinstance(error, InternalServerError):
         detail = "the service failed; its log says why"
     # Allow, Retry-After and the like are part of the error.

@@ -211,8 +211,6 @@ def infer(name: str, version: str = _VERSION) -> Response:
     """Boxes (x, y, width and height in pixels), scores and labels of the objects, most confident first. With the
     header, the body is as many bytes of JSON and then the picture as a binary tensor; outputs may be binary too."""
     _check_model(name, version)
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        abort(415, "the body is compressed, which does little for pictures; send it as it is")
     detector = current_app.extensions["detector"]
     with turn() as predict_picture:
         asked, binary = _asked()

@@ -53,7 +53,7 @@ class PictureAnswer(BaseModel):
     query=Parameters,
     body={**PICTURE_BODY, "multipart/form-data": PICTURE_FORM, "application/json": PictureInJson},
     answers={200: {"application/json": list[DetectedObject] | list[PictureAnswer], "image/jpeg": {}, "image/png": {}}},
-    errors=(400, 406, 413, 422, 503),
+    errors=(400, 406, 413, 415, 422, 503),
 )
 def predict_objects() -> Response:
     """Answers a JSON list of objects, most confident first; the picture with boxes drawn if the client asks for that;

@@ -18,24 +18,25 @@ class _Group(click.Group):
     """A group of commands whose expected failures end in one line on stderr, not in a traceback."""
 
     def invoke(self, context: click.Context) -> object:
-        from barevision.client import ServiceError
-        from barevision.darknet import DarknetError
-        from barevision.detector import WrongAnswerError
-        from barevision.engines import EngineError
-        from barevision.models import ModelError
-
-        expected = (
-            SettingsError,
-            ModelError,
-            DarknetError,
-            EngineError,
-            ServiceError,
-            WrongAnswerError,
-        )
         try:
             return super().invoke(context)
-        except expected as error:
-            raise click.ClickException(str(error)) from error
+        except (click.exceptions.Exit, click.Abort):
+            # RuntimeErrors, too.
+            raise
+        except (RuntimeError, ValueError) as error:
+            if isinstance(error, _expected()):
+                raise click.ClickException(str(error)) from error
+            raise
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    from barevision.client import ServiceError
+    from barevision.darknet import DarknetError
+    from barevision.detector import WrongAnswerError
+    from barevision.engines import EngineError
+    from barevision.models import ModelError
+
+    return SettingsError, ModelError, DarknetError, EngineError, ServiceError, WrongAnswerError
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,6 +12,7 @@ from barevision.cli.options import json_option, models_dir_option, progress
 from barevision.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from barevision.client import Client
     from barevision.detector import Detector
     from barevision.models import ModelSource
 
@@ -140,8 +141,9 @@ def check(model: str, models_dir: Path | None, url: str | None, as_json: bool) -
 
     settings = load_settings(model=model, models_dir=models_dir)
     if url:
-        golden = find_source(model, settings.models_dir).golden
-        client = Client(url)
+        source, client = find_source(model, settings.models_dir), Client(url)
+        _check_served(source, client)
+        golden = source.golden
         if golden is None:
             client.predict_json(encode_image(drawn_picture(), ".jpg"))
             _say({"finding": f"{model} has no golden image; {url} answered a drawn picture"}, as_json)
@@ -177,6 +179,19 @@ def rm(model: str, models_dir: Path | None, as_json: bool) -> None:
         click.echo(f"removed {path}")
     if not removed:
         click.echo(f"there is nothing of {model} in {directory}")
+
+
+def _check_served(source: ModelSource, client: Client) -> None:
+    """Raises `WrongAnswerError` if the service has another model, or this one in another size."""
+    from barevision.detector import WrongAnswerError
+
+    served = client.info().get("model", {})
+    wanted = {"name": source.name}
+    if source.input_size:
+        wanted["input_size"] = list(reversed(source.input_size))
+    found = {part: served.get(part) for part in wanted}
+    if found != wanted:
+        raise WrongAnswerError(f"{client.url} serves {found}, expected {wanted}")
 
 
 def _source(model: str, sha256: str | None, name: str | None, directory: Path) -> ModelSource:

@@ -7,16 +7,19 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
 
 from barevision.cli.options import Share, json_option, model_option, progress
 from barevision.cli.pictures import Picture, find_pictures, is_one_picture
-from barevision.settings import load_settings
+from barevision.settings import Settings, load_settings
 
 #: An encoded picture to what /predict answers for it.
 Ask = Callable[[bytes], list[dict]]
+#: A picture, the same encoded, and what is on it, to a file.
+Save = Callable[[Picture, bytes, list[dict]], None]
 
 #: What a shell says of a command that Ctrl-C ended.
 _INTERRUPTED = 130
@@ -64,14 +67,16 @@ def predict(
     pictures = find_pictures(images, folder)
     if folder:
         _check_targets(pictures, folder)
+    settings = load_settings(model=model)
     given = {name: value for name, value in parameters.items() if value is not None and value is not False}
     if "classes" in given:
         given["classes"] = _labels(given["classes"])
     run = _Run(len(pictures))
     try:
-        ask = _remote(url, given) if url else _local(model, given)
+        ask = _remote(url, given) if url else _local(settings, given)
+        save = partial(_save, folder, settings.max_pixels) if folder else None
         write = _write_csv() if as_csv else _no_output if as_json else _print_table
-        run.predict(pictures, ask, folder, write)
+        run.predict(pictures, ask, save, write)
     except KeyboardInterrupt:
         run.interrupt()
     if as_json and not is_one_picture(images):
@@ -92,12 +97,12 @@ class _Run:
         self._in_place = sys.stderr.isatty()
 
     def predict(
-        self, pictures: list[Picture], ask: Ask, folder: Path | None, write: Callable[[str, list[dict]], None]
+        self, pictures: list[Picture], ask: Ask, save: Save | None, write: Callable[[str, list[dict]], None]
     ) -> None:
         for picture in pictures:
             self._show(picture.name)
             try:
-                answer = _predict(picture, ask, folder)
+                answer = _predict(picture, ask, save)
             except (OSError, ValueError, RuntimeError) as error:
                 self._fail(f"{click.format_filename(picture.name)}: {error}")
             else:
@@ -146,10 +151,10 @@ def _labels(text: str) -> list[str]:
     return labels
 
 
-def _local(model: str | None, parameters: dict) -> Ask:
+def _local(settings: Settings, parameters: dict) -> Ask:
     from barevision.detector import UnknownLabelError, load_detector
 
-    detector = load_detector(load_settings(model=model), progress())
+    detector = load_detector(settings, progress())
     try:
         selection = detector.selection(**parameters)
     except UnknownLabelError as error:
@@ -183,18 +188,19 @@ def _is_same(one: Picture, other: Picture) -> bool:
     return one is other or bool(one.path and other.path and one.path.resolve() == other.path.resolve())
 
 
-def _predict(picture: Picture, ask: Ask, folder: Path | None) -> list[dict]:
+def _predict(picture: Picture, ask: Ask, save: Save | None) -> list[dict]:
     data = picture.read()
     answer = ask(data)
-    if folder:
-        _save(folder / picture.saved, data, answer)
+    if save:
+        save(picture, data, answer)
     return answer
 
 
-def _save(target: Path, data: bytes, answer: list[dict]) -> None:
+def _save(folder: Path, max_pixels: int, picture: Picture, data: bytes, answer: list[dict]) -> None:
     from barevision.detection import annotate, decode_image, encode_image
 
-    encoded = encode_image(annotate(decode_image(data, load_settings().max_pixels), answer), ".jpg")
+    target = folder / picture.saved
+    encoded = encode_image(annotate(decode_image(data, max_pixels), answer), ".jpg")
     target.parent.mkdir(parents=True, exist_ok=True)
     with _beside(target) as part:
         part.write_bytes(encoded)

@@ -55,7 +55,7 @@ def read_header(data: bytes) -> Header:
     :raises ImageError: no picture, a damaged one, or a format outside `FORMATS`.
     """
     if not data:
-        raise ImageError("the body is empty, expected an encoded picture")
+        raise ImageError("the picture is empty, not a byte was sent")
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg(data)
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -105,7 +105,7 @@ def _others(data: bytes) -> Header:
     except Exception as error:
         # Pillow's parsers raise whatever their struct and index operations do on damaged headers.
         allowed = ", ".join(FORMATS)
-        raise ImageError(f"the body is no picture in one of these formats: {allowed}") from error
+        raise ImageError(f"this is no picture in one of these formats: {allowed}") from error
 
 
 def _tiff(picture: Image.Image, header: Header) -> Header:

@@ -60,6 +60,17 @@ def download(file: ModelFile, folder: Path, progress: Progress | None = None) ->
     )
 
 
+def is_fetched_into(folder: Path) -> bool:
+    """Whether a process is at work on a download into `folder` now."""
+    for path in folder.glob(".*.lock"):
+        with path.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
+
+
 def _is_right(path: Path, file: ModelFile) -> bool:
     if not path.is_file() or file.size not in (None, path.stat().st_size):
         return False

@@ -20,7 +20,7 @@ from pathlib import Path
 from barevision.darknet import CONVERTER_VERSION, Weights, build_model, parse_config
 from barevision.detection import Head
 from barevision.models.catalogue import EMBEDDED, PINNED, ModelFile, ModelSource, file_sha256
-from barevision.models.download import Progress, download
+from barevision.models.download import Progress, download, is_fetched_into
 from barevision.models.errors import ModelError
 from barevision.models.exported import READER_VERSION, Exported, read_exported
 from barevision.models.golden import Golden
@@ -74,11 +74,14 @@ def pull(source: ModelSource, models: Path, progress: Progress | None = None) ->
     if source.folder:
         return source.folder
     folder = models / source.name
-    # The weights first: without their sha256, nothing is fetched.
-    for file in sorted(source.files.values(), key=lambda file: file is not source.network):
-        download(file, folder, progress)
-    if source.pin:
-        _remember(source, folder)
+    try:
+        # The weights first: without their sha256, nothing is fetched.
+        for file in sorted(source.files.values(), key=lambda file: file is not source.network):
+            download(file, folder, progress)
+        if source.pin:
+            _remember(source, folder)
+    except OSError as error:
+        raise ModelError(f"{source.name} can't be fetched into {models}: {error}") from error
     return folder
 
 
@@ -97,19 +100,9 @@ def prepare(source: ModelSource, models: Path, progress: Progress | None = None)
     :raises DarknetError: the network can't be read.
     """
     onnx_path, manifest_path = _paths(source, models)
-    changed = not _is_prepared(onnx_path, manifest_path)
-    if changed:
-        try:
-            _convert(source, pull(source, models, progress), onnx_path, manifest_path)
-        except OSError as error:
-            raise ModelError(
-                f"{source.name} can't be prepared in {models}: {error}. Whoever may write there prepares it with "
-                "'barevision models prepare'."
-            ) from error
-    manifest = json.loads(manifest_path.read_text("utf-8"))
-    # Manifests of releases that knew one form of head say nothing of it.
-    head = Head(**manifest.get("head", {}))
-    return PreparedModel(source.name, onnx_path, manifest["labels"], source.golden, changed, head)
+    found = _intact(onnx_path, manifest_path)
+    labels, head = found or _convert(source, pull(source, models, progress), onnx_path, manifest_path)
+    return PreparedModel(source.name, onnx_path, labels, source.golden, found is None, head)
 
 
 def is_prepared(source: ModelSource, models: Path) -> bool:
@@ -144,7 +137,7 @@ def remember_seconds(source: ModelSource, models: Path, how: str, value: float) 
 def remove(source: ModelSource, models: Path) -> list[Path]:
     """Removes what was downloaded and prepared of a model, and says what: never a user's own files.
 
-    :raises ModelError: the model is part of Barevision.
+    :raises ModelError: the model is part of Barevision, or is being fetched.
     """
     if source.name == EMBEDDED:
         raise ModelError(f"{EMBEDDED} comes with Barevision and can't be removed")
@@ -153,12 +146,14 @@ def remove(source: ModelSource, models: Path) -> list[Path]:
         raise ModelError(f"{source.folder} is your own folder inside of the models directory; remove it yourself")
     if not folder.is_dir():
         return []
+    if is_fetched_into(folder):
+        raise ModelError(f"{source.name} is being fetched by another process; wait for it, or stop it")
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.endswith(".lock"))
     prepared = [path for path in files if path.name.startswith(f"{source.name}-") and path.suffix in (".onnx", ".json")]
     removed = prepared if source.folder else files
     for path in removed:
         path.unlink()
-    # What a download in another process holds stays; so does what somebody else put here.
+    # What somebody else put here stays.
     if not any(not path.name.endswith(".lock") for path in folder.iterdir()):
         shutil.rmtree(folder)
     return removed
@@ -181,14 +176,19 @@ def _digest(source: ModelSource) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
-def _is_prepared(onnx_path: Path, manifest_path: Path) -> bool:
-    if not onnx_path.is_file() or not manifest_path.is_file():
-        return False
-    manifest = json.loads(manifest_path.read_text("utf-8"))
-    return onnx_path.stat().st_size == manifest["size"] and file_sha256(onnx_path) == manifest["sha256"]
+def _intact(onnx_path: Path, manifest_path: Path) -> tuple[list[str], Head] | None:
+    """Labels and head of the prepared model, if both files are as they were written."""
+    try:
+        manifest = json.loads(manifest_path.read_text("utf-8"))
+        # Manifests of releases that knew one form of head say nothing of it.
+        labels, head = manifest["labels"], Head(**manifest.get("head", {}))
+        is_whole = onnx_path.stat().st_size == manifest["size"] and file_sha256(onnx_path) == manifest["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return (labels, head) if is_whole else None
 
 
-def _convert(source: ModelSource, folder: Path, onnx_path: Path, manifest_path: Path) -> None:
+def _convert(source: ModelSource, folder: Path, onnx_path: Path, manifest_path: Path) -> tuple[list[str], Head]:
     paths = {part: folder / file.name for part, file in source.files.items()}
     for part, path in paths.items():
         _verify(path, source.files[part])
@@ -199,10 +199,17 @@ def _convert(source: ModelSource, folder: Path, onnx_path: Path, manifest_path: 
         "labels": network.labels,
         "head": asdict(network.head),
     }
-    onnx_path.parent.mkdir(parents=True, exist_ok=True)
-    # The manifest last: without it the ONNX file counts as not there.
-    _write(onnx_path, network.data)
-    _write(manifest_path, json.dumps(manifest, indent=1).encode())
+    try:
+        onnx_path.parent.mkdir(parents=True, exist_ok=True)
+        # The manifest last: without it the ONNX file counts as not there.
+        _write(onnx_path, network.data)
+        _write(manifest_path, json.dumps(manifest, indent=1).encode())
+    except OSError as error:
+        raise ModelError(
+            f"{source.name} can't be prepared in {onnx_path.parents[1]}: {error}. Whoever may write there prepares it "
+            "with 'barevision models prepare'."
+        ) from error
+    return network.labels, network.head
 
 
 def _darknet(paths: dict[str, Path], source: ModelSource) -> Exported:
