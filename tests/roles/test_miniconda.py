@@ -18,6 +18,7 @@ import pytest
 from tests.roles.ansible import Run, run_role
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_DOWNLOADS = Path("/var/tmp")
 _STAND_IN = Path(__file__).parent / "standins" / "miniconda.sh"
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the role gives files to root, which takes root")
@@ -75,6 +76,7 @@ class Machine:
 
     folder: Path
     mirror: Mirror
+    downloads: set[Path]
 
     @property
     def prefix(self) -> Path:
@@ -95,6 +97,10 @@ class Machine:
         }
         return run_role("miniconda", self.folder, *arguments, **given | variables)
 
+    def left(self) -> set[Path]:
+        """What the role's downloads left behind. What a killed run left is none of it."""
+        return set(_DOWNLOADS.glob("*.miniconda")) - self.downloads
+
     def calls(self, of: str) -> list[str]:
         """With which arguments 'installer' or 'conda' was called."""
         return (self.prefix / f"{of}.calls").read_text().splitlines()
@@ -103,7 +109,7 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path, mirror: Mirror) -> Machine:
     (tmp_path / "opt").mkdir()
-    return Machine(tmp_path, mirror)
+    return Machine(tmp_path, mirror, set(_DOWNLOADS.glob("*.miniconda")))
 
 
 def test_from_nothing_to_an_upgrade(machine: Machine) -> None:
@@ -138,7 +144,7 @@ def test_from_nothing_to_an_upgrade(machine: Machine) -> None:
     assert machine.python.lstat().st_mtime_ns == before
     assert len(machine.calls("conda")) == 1
     subprocess.run([app / "bin" / "python", "-c", "import ssl"], check=True)
-    assert not list(Path("/var/tmp").glob("*.miniconda"))
+    assert not machine.left()
 
 
 def test_a_wrong_hash_installs_nothing(machine: Machine) -> None:
@@ -147,7 +153,7 @@ def test_a_wrong_hash_installs_nothing(machine: Machine) -> None:
     assert run.status == 2
     assert "checksum" in run.words
     assert not machine.prefix.exists()
-    assert not list(Path("/var/tmp").glob("*.miniconda"))
+    assert not machine.left()
 
 
 def test_half_a_download_installs_nothing_and_the_next_run_recovers(machine: Machine) -> None:
