@@ -37,6 +37,11 @@ class Worker(ThreadWorker):
 
         self.wsgi = told
 
+    def handle_quit(self, sig: int, frame: object) -> None:
+        # Gunicorn's own raises SystemExit wherever the main thread is. Amid the start of a thread, that thread then
+        # keeps Python from ending until Gunicorn's patience does.
+        self.handle_exit(sig, frame)
+
     def handle_request(self, req: Request, conn: TConn) -> bool:
         sock = conn.sock
         conn.sock = _WholeAnswer(sock)

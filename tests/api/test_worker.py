@@ -14,6 +14,9 @@ from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
+from gunicorn.config import Config
+
+from barevision.worker import Worker
 
 BODY = bytes(range(256)) * 1000
 
@@ -95,3 +98,13 @@ def test_a_request_that_is_answered_unread_is_still_taken_whole(path: Path) -> N
         response = HTTPResponse(connection)
         response.begin()
         assert response.read() == BODY
+
+
+def test_a_signal_interrupts_nothing() -> None:
+    worker = Worker(1, 1, [], None, 1, Config(), None)
+    worker.method_queue.init()
+    for signal_ in (signal.SIGINT, signal.SIGQUIT):
+        worker.handle_quit(signal_, None)
+    worker.method_queue.close()
+    worker.tmp.close()
+    assert not worker.alive
