@@ -3,6 +3,10 @@
 A test holds them against roles/gunicorn, which says why each is as it is.
 """
 
+from gunicorn.arbiter import Arbiter
+
+from barevision.reload import try_reloads
+
 workers = 1
 worker_class = "barevision.worker.Worker"
 threads = 8
@@ -16,3 +20,7 @@ accesslog = None
 limit_request_line = 4094
 limit_request_fields = 100
 limit_request_field_size = 8190
+
+
+def when_ready(arbiter: Arbiter) -> None:
+    try_reloads(arbiter)

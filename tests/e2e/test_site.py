@@ -209,6 +209,9 @@ def test_a_reload_brings_another_model_unless_it_cannot_serve(lab: Lab) -> None:
     with pytest.raises(AssertionError):
         lab.ssh(machine, "sudo systemctl reload barevision")
     assert "roadsigns can't be prepared" in journal(lab, machine)
+    lab.ssh(machine, "sudo kill -HUP $(systemctl show --property=MainPID --value barevision)")
+    refused = "Nothing is reloaded, what runs goes on: Error: roadsigns can't be prepared"
+    wait_until(lambda: refused in journal(lab, machine), "the signal alone is refused too")
     assert sees() == before
     command = "env -C /opt/barevision/current/app ../env/bin/python -m barevision models prepare roadsigns@256"
     lab.ssh(machine, f"sudo runuser -u barevision -- {command} --models-dir /var/lib/barevision/models")

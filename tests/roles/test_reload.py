@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import string
 import subprocess
 import sys
@@ -52,6 +53,13 @@ class Service:
             if done.returncode != 0:
                 break
         return done
+
+    def hang_up(self) -> str:
+        """Sends Gunicorn SIGHUP alone, and returns what it then says in its log of a reload that it refuses."""
+        there = len(self.log_path.read_text())
+        self.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "Nothing is reloaded" in self.log_path.read_text()[there:], self.log_path)
+        return self.log_path.read_text()[there:]
 
 
 def run_beside(command: list[str], values: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -126,18 +134,34 @@ def test_another_model_takes_over_without_a_lost_request(service: Service, clien
 
 
 @pytest.mark.parametrize(("damage", "complaint"), [("cut", "net.weights ends here"), ("missing", "unknown model")])
+@pytest.mark.parametrize("asked", ["systemctl", "SIGHUP"])
 def test_a_bad_model_leaves_the_old_one_at_work_and_is_named(
-    service: Service, clients: Client, tmp_path: Path, damage: str, complaint: str
+    service: Service, clients: Client, tmp_path: Path, damage: str, complaint: str, asked: str
 ) -> None:
     model = tmp_path / "mine"
     if damage == "cut":
         (weights,) = write_model(model).glob("*.weights")
         weights.write_bytes(weights.read_bytes()[:-4])
     service.set_model(str(model))
-    done = service.reload()
-    assert done.returncode != 0
-    assert complaint in done.stderr
-    assert "Traceback" not in done.stderr
+    if asked == "systemctl":
+        done = service.reload()
+        assert done.returncode != 0
+        said = done.stderr
+    else:
+        said = service.hang_up()
+    assert complaint in said
+    assert "Traceback" not in said
+    assert service.model() == "roadsigns"
+
+
+@pytest.mark.parametrize(
+    "line", ['BAREVISION_MODEL="roadsigns', "roadsigns", 'BAREVISION_NMS="2"', 'BAREVISION_MODLE="x"']
+)
+def test_bad_settings_leave_the_service_at_work_and_are_named(service: Service, clients: Client, line: str) -> None:
+    service.settings_path.write_text(f"{service.settings_path.read_text()}\n{line}\n")
+    said = service.hang_up()
+    assert line.partition("=")[0] in said
+    assert "Traceback" not in said
     assert service.model() == "roadsigns"
 
 
