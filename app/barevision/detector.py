@@ -28,7 +28,7 @@ from barevision.detection import (
     to_rows,
 )
 from barevision.engines import Engine, load_engine
-from barevision.models import Golden, PreparedModel, differences, find_source, prepare
+from barevision.models import PreparedModel, differences, find_source, prepare
 from barevision.models.download import Progress
 from barevision.settings import Settings
 
@@ -81,7 +81,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Detector:
-    """A loaded model. `predict` may be called from several threads at once; `turn` bounds how many do."""
+    """A loaded model. `predict` may be called from several threads at once; `turn` bounds how many do.
+
+    :ivar turns: as many as the setting `concurrency`; see `turn`.
+    :ivar settings: what the model was loaded with, and what answers go by where a request says nothing else.
+    """
 
     model: PreparedModel
     engine: Engine
@@ -191,7 +195,7 @@ class Detector:
         :raises WrongAnswerError: with what is missing, unexpected or not finite, a line each.
         """
         found = self.golden_answer()
-        return self._check_form() if found is None else check_answer(self.model.golden, found)
+        return self._check_form() if found is None else check_answer(self.model.golden.expected, found)
 
     def golden_answer(self) -> list[dict] | None:
         """What the model answers for its golden image; None if it has none.
@@ -262,12 +266,12 @@ def to_objects(detections: list[Detection], labels: list[str]) -> list[dict]:
     ]
 
 
-def check_answer(golden: Golden, found: list[dict]) -> str:
-    """Says that `found` is the golden answer, or raises `WrongAnswerError` with the differences."""
-    lines = differences(golden.expected, found)
+def check_answer(expected: list[dict], found: list[dict]) -> str:
+    """Says that `found` is the golden answer `expected`, or raises `WrongAnswerError` with the differences."""
+    lines = differences(expected, found)
     if lines:
         raise WrongAnswerError("the golden image's answer is wrong:\n  " + "\n  ".join(lines))
-    return f"the golden image's {len(golden.expected)} boxes were found"
+    return f"the golden image's {len(expected)} boxes were found"
 
 
 def drawn_picture() -> np.ndarray:

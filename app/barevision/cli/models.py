@@ -13,7 +13,6 @@ from barevision.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from barevision.client import Client
-    from barevision.detector import Detector
     from barevision.models import ModelSource
 
 _sha256_option = click.option(
@@ -36,8 +35,8 @@ def models() -> None:
 def list_models(models_dir: Path | None, as_json: bool) -> None:
     """Lists the models that have a name: what they are, what is here of them, and what they take.
 
-    disk and memory are estimates for the serving machine. The time is that of one inference, where 'prepare' or 'check'
-    measured it on this machine.
+    disk and memory are estimates for the serving machine. The time is that of one inference, where 'prepare' measured
+    it on this machine.
     """
     from barevision.models import catalogue_names, pulled_names
 
@@ -66,7 +65,10 @@ def list_models(models_dir: Path | None, as_json: bool) -> None:
 @json_option
 def model_requirements(model: str, models_dir: Path | None, as_json: bool) -> None:
     """What MODEL takes, without fetching it."""
-    row = _requirements(model, load_settings(models_dir=models_dir))
+    from barevision.models import find_source
+
+    settings = load_settings(models_dir=models_dir)
+    row = _requirements(model, find_source(model, settings.models_dir), settings)
     if as_json:
         click.echo(json.dumps(row))
     else:
@@ -108,15 +110,17 @@ def pull(model: str, sha256: str | None, name: str | None, models_dir: Path | No
 def prepare(model: str, models_dir: Path | None, as_json: bool) -> None:
     """Fetches MODEL, converts it and checks its golden image; converts nothing if that was done."""
     from barevision.detector import load_detector
+    from barevision.models import find_source, remember_seconds
 
     settings = load_settings(model=model, models_dir=models_dir)
     detector = load_detector(settings, progress())
     finding = detector.check()
-    prepared = detector.model
-    seconds = _measure(model, settings, detector)
+    prepared, seconds = detector.model, detector.seconds_of_inference()
+    source = find_source(model, settings.models_dir)
+    remember_seconds(source, settings.models_dir, _how(settings), seconds)
     if as_json:
         row = {
-            **_requirements(model, settings),
+            **_requirements(model, source, settings),
             "path": str(prepared.path),
             "changed": prepared.changed,
             "seconds": seconds,
@@ -128,35 +132,27 @@ def prepare(model: str, models_dir: Path | None, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", required=False)
 @models_dir_option
 @click.option("--url", help="Ask the service at this address instead of predicting in this process.")
 @json_option
-def check(model: str, models_dir: Path | None, url: str | None, as_json: bool) -> None:
-    """Checks that MODEL answers its golden image rightly, here or on a service; prints what was expected and found."""
-    from barevision.client import Client
-    from barevision.detection import encode_image
-    from barevision.detector import drawn_picture, load_detector
-    from barevision.models import find_source
+def check(model: str | None, models_dir: Path | None, url: str | None, as_json: bool) -> None:
+    """Checks that MODEL answers its golden image rightly, here or on a service; prints what was expected and found.
 
+    Without MODEL it is the one that is set: $BAREVISION_MODEL or roadsigns.
+    """
     settings = load_settings(model=model, models_dir=models_dir)
     if url:
-        source, client = find_source(model, settings.models_dir), Client(url)
-        _check_served(source, client)
-        golden = source.golden
-        if golden is None:
-            client.predict_json(encode_image(drawn_picture(), ".jpg"))
-            _say({"finding": f"{model} has no golden image; {url} answered a drawn picture"}, as_json)
-            return
-        _compare(golden.expected, client.predict_json(golden.image, confidence=0.5, nms=0.3), None, as_json)
+        _check_service(url, settings, as_json)
         return
+    from barevision.detector import load_detector
+
     detector = load_detector(settings, progress())
-    found = detector.golden_answer()
-    seconds = _measure(model, settings, detector)
-    if found is None:
-        _say({"finding": detector.check(), "seconds": seconds}, as_json)
+    golden = detector.model.golden
+    if golden is None:
+        _say(detector.check(), as_json)
     else:
-        _compare(detector.model.golden.expected, found, seconds, as_json)
+        _compare(golden.expected, detector.golden_answer(), as_json)
 
 
 @models.command()
@@ -179,6 +175,22 @@ def rm(model: str, models_dir: Path | None, as_json: bool) -> None:
         click.echo(f"removed {path}")
     if not removed:
         click.echo(f"there is nothing of {model} in {directory}")
+
+
+def _check_service(url: str, settings: Settings, as_json: bool) -> None:
+    from barevision.client import Client
+    from barevision.detection import encode_image
+    from barevision.detector import drawn_picture
+    from barevision.models import find_source
+
+    source, client = find_source(settings.model, settings.models_dir), Client(url)
+    _check_served(source, client)
+    if source.golden is None:
+        client.predict_json(encode_image(drawn_picture(), ".jpg"))
+        _say(f"{settings.model} has no golden image; {url} answered a drawn picture", as_json)
+    else:
+        found = client.predict_json(source.golden.image, confidence=0.5, nms=0.3)
+        _compare(source.golden.expected, found, as_json)
 
 
 def _check_served(source: ModelSource, client: Client) -> None:
@@ -210,40 +222,26 @@ def _source(model: str, sha256: str | None, name: str | None, directory: Path) -
     return url_source(asked.what, name, asked.sha256)
 
 
-def _compare(expected: list[dict], found: list[dict], seconds: float | None, as_json: bool) -> None:
+def _compare(expected: list[dict], found: list[dict], as_json: bool) -> None:
     """Prints both answers, and raises `WrongAnswerError` if they differ."""
     from barevision.detector import WrongAnswerError, check_answer
-    from barevision.models import Golden
 
+    answers = {"expected": expected, "found": found}
     if not as_json:
-        for name, answer in (("expected", expected), ("found", found)):
+        for name, answer in answers.items():
             for item in answer:
                 click.echo(f"{name:8}  {item['confidence']:.3f}  {item['label']}  {item['boxes']}")
     try:
-        finding = check_answer(Golden(b"", expected), found)
+        finding = check_answer(expected, found)
     except WrongAnswerError:
         if as_json:
-            click.echo(json.dumps({"right": False, "expected": expected, "found": found}))
+            click.echo(json.dumps({"right": False, **answers}))
         raise
-    row = {"finding": finding, "seconds": seconds}
-    _say({"right": True, **row, "expected": expected, "found": found} if as_json else row, as_json)
+    click.echo(json.dumps({"right": True, "finding": finding, **answers}) if as_json else finding)
 
 
-def _say(row: dict, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(row))
-        return
-    seconds = row.get("seconds")
-    click.echo(row["finding"] + (f"; {_milliseconds(seconds)} an inference" if seconds else ""))
-
-
-def _measure(model: str, settings: Settings, detector: Detector) -> float:
-    """Seconds of an inference, remembered for 'models list'."""
-    from barevision.models import find_source, remember_seconds
-
-    value = detector.seconds_of_inference()
-    remember_seconds(find_source(model, settings.models_dir), settings.models_dir, _how(settings), value)
-    return value
+def _say(finding: str, as_json: bool) -> None:
+    click.echo(json.dumps({"finding": finding}) if as_json else finding)
 
 
 def _how(settings: Settings) -> str:
@@ -252,23 +250,22 @@ def _how(settings: Settings) -> str:
 
 
 def _row(model: str, settings: Settings) -> dict:
-    from barevision.models import find_source, is_downloaded, is_prepared, seconds
+    from barevision.models import find_source, is_downloaded, is_prepared, measured_seconds
 
     source = find_source(model, settings.models_dir)
     return {
-        **_requirements(model, settings),
+        **_requirements(model, source, settings),
         "licence": source.licence,
         "input": list(source.input_size or ()) or None,
         "downloaded": is_downloaded(source, settings.models_dir),
         "prepared": is_prepared(source, settings.models_dir),
-        "seconds": seconds(source, settings.models_dir, _how(settings)),
+        "seconds": measured_seconds(source, settings.models_dir, _how(settings)),
     }
 
 
-def _requirements(model: str, settings: Settings) -> dict:
-    from barevision.models import find_source, requirements
+def _requirements(model: str, source: ModelSource, settings: Settings) -> dict:
+    from barevision.models import requirements
 
-    source = find_source(model, settings.models_dir)
     disk, memory = requirements(source, settings.concurrency * settings.max_pixels)
     return {
         "model": model,

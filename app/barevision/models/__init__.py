@@ -15,12 +15,12 @@ from barevision.models.store import (
     PreparedModel,
     is_downloaded,
     is_prepared,
+    measured_seconds,
     prepare,
     pull,
     remember_seconds,
     remove,
     requirements,
-    seconds,
 )
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "find_source",
     "is_downloaded",
     "is_prepared",
+    "measured_seconds",
     "parse_reference",
     "prepare",
     "pull",
@@ -41,6 +42,5 @@ __all__ = [
     "remember_seconds",
     "remove",
     "requirements",
-    "seconds",
     "url_source",
 ]

@@ -116,7 +116,7 @@ def is_downloaded(source: ModelSource, models: Path) -> bool:
     return source.verified and all((folder / file.name).is_file() for file in source.files.values())
 
 
-def seconds(source: ModelSource, models: Path, how: str) -> float | None:
+def measured_seconds(source: ModelSource, models: Path, how: str) -> float | None:
     """How long an inference took on this machine when it was last measured, `how` being what runs it; or None."""
     try:
         return float(json.loads(_seconds_path(source, models).read_text("utf-8"))[how])
