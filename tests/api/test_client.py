@@ -12,7 +12,7 @@ from flask import Flask, Response, request
 
 from barevision.client import MOST_RETRIES, Client, Detection, ServiceError
 from barevision.models import differences, find_source
-from tests.api.conftest import served
+from tests.serving import served
 
 GOLDEN = find_source("roadsigns").golden
 

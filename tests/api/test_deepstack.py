@@ -172,7 +172,7 @@ def test_every_error_has_the_dialects_form(
 
 
 def test_a_busy_service_says_so_in_the_dialect(client: FlaskClient, roadsigns: Detector, picture: bytes) -> None:
-    door = client.application.extensions["door"]
+    door = client.application.extensions["barevision"].door
     environ = {"barevision.threads": 1}
     with door.enter(environ):
         response = client.post(

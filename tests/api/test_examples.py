@@ -13,7 +13,7 @@ import pytest
 from barevision.api import create_app
 from barevision.detector import Detector
 from barevision.models import find_source
-from tests.api.test_client import served
+from tests.serving import served
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GOLDEN = find_source("roadsigns").golden

@@ -18,6 +18,7 @@ from schemathesis import GenerationMode
 from barevision.api import BLUEPRINTS
 from barevision.api.describe import openapi_document
 from barevision.models import find_source
+from tests.serving import serving
 
 #: The page at /, and what it and the page at /docs are made of: not for clients.
 _UNDESCRIBED = ("page.", "documents.docs_file")
@@ -46,6 +47,13 @@ def test_parameters_are_described_as_they_are_checked(document: dict) -> None:
     assert "stop" in parameters["classes"]["items"]["enum"]
 
 
+def test_headers_of_answers_are_described(document: dict) -> None:
+    answers = document["paths"]["/predict"]["post"]["responses"]
+    assert set(answers["200"]["headers"]) == {"X-Request-ID", "Server-Timing"}
+    assert answers["503"]["headers"]["Retry-After"] == {"$ref": "#/components/headers/Retry-After"}
+    assert document["components"]["headers"]["X-Request-ID"]["required"] is True
+
+
 def document_without_a_model() -> dict:
     """What the service will say of itself: known here, before there is one, so that each path can be a test."""
     app = Flask("barevision")
@@ -69,6 +77,13 @@ def test_the_service_says_what_is_tested_here(document: dict) -> None:
     assert document == document_without_a_model()
 
 
+@pytest.fixture(scope="module")
+def production() -> Iterator[str]:
+    """The address of Gunicorn, as on a VM."""
+    with serving("--production", "--model", "roadsigns") as (url, *_):
+        yield url
+
+
 _EXAMPLES = settings(
     max_examples=30, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
@@ -86,7 +101,7 @@ def right_and_wrong() -> Iterator:
 # Not schemathesis' own decorator, whose tests have one name all together: pytest-xdist then runs only one of them.
 @pytest.mark.parametrize(("operation", "mode"), [*right_and_wrong()])
 def test_the_service_is_as_described(
-    operation: schemathesis.APIOperation, mode: GenerationMode, client: FlaskClient
+    operation: schemathesis.APIOperation, mode: GenerationMode, production: str
 ) -> None:
     """Answers have the described statuses, types and forms; what is described as right is taken, other things not."""
 
@@ -94,7 +109,7 @@ def test_the_service_is_as_described(
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case: schemathesis.Case) -> None:
         give_a_picture(case)
-        case.call_and_validate(app=client.application)
+        case.call_and_validate(base_url=production)
 
     check()
 

@@ -6,6 +6,7 @@ import base64
 import json
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from flask.testing import FlaskClient
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
+from barevision.api.health import Readiness
 from barevision.detector import Detector
 from barevision.models import differences
 
@@ -193,7 +195,7 @@ def test_every_error_has_the_protocols_form(
     assert_error(client.post("/v2/models/other/infer", data=b"{}"), 404)
     assert_error(client.get(INFER), 405)
     assert_error(client.post(INFER, data=bytes(21 * 2**20)), 413)
-    door = client.application.extensions["door"]
+    door = client.application.extensions["barevision"].door
     environ = {"barevision.threads": 1}
     with door.enter(environ):
         busy = client.post(INFER, data=b"{}", environ_overrides=environ)
@@ -205,7 +207,9 @@ def test_every_error_has_the_protocols_form(
 
 
 def test_not_ready_after_a_wrong_answer(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(client.application.extensions, "readiness", (False, "missing: elephant"))
+    service = client.application.extensions["barevision"]
+    not_ready = replace(service, readiness=Readiness(False, "missing: elephant"))
+    monkeypatch.setitem(client.application.extensions, "barevision", not_ready)
     for path in ("/v2/health/ready", "/v2/models/roadsigns/ready"):
         response = client.get(path)
         assert_error(response, 503)

@@ -29,7 +29,7 @@ from barevision.detector import Detector, load_detector
 from barevision.models import differences
 from barevision.settings import load_settings
 from barevision.worker import THREADS
-from tests.api.conftest import served
+from tests.serving import served
 from tests.unit.darknet_files import write_model
 
 
@@ -320,7 +320,7 @@ def test_more_requests_than_places_are_refused_at_once_and_health_is_still_answe
 ) -> None:
     app = create_app(roadsigns)
     client, environ = app.test_client(), {THREADS: SPARE_THREADS + 2}
-    door = app.extensions["door"]
+    door = app.extensions["barevision"].door
     with roadsigns.turn(), door.enter(environ), door.enter(environ):
         response = client.post("/predict", data=picture, environ_overrides=environ)
         assert_problem(response, 503)

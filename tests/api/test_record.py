@@ -111,7 +111,7 @@ def test_the_log_tells_refused_gone_unavailable_and_failed_apart(
     with ours, theirs:
         theirs.close()
         client.post("/predict", data=picture, environ_overrides={"gunicorn.socket": ours})
-    with app.extensions["door"].enter({THREADS: 1}):
+    with app.extensions["barevision"].door.enter({THREADS: 1}):
         client.post("/predict", data=picture, environ_overrides={THREADS: 1})
     monkeypatch.setattr(type(roadsigns.engine), "infer", lambda *_: 1 / 0)
     client.post("/predict", data=picture)
@@ -200,7 +200,7 @@ def test_stages_queue_and_refusals_are_counted(
     assert [sample(app, f"barevision_{name}") for name in ("in_flight", "waiting")] == [0, 0]
     for stage in STAGES:
         assert sample(app, "barevision_stage_seconds_count", stage=stage) == 1
-    with app.extensions["door"].enter({THREADS: 1}):
+    with app.extensions["barevision"].door.enter({THREADS: 1}):
         assert client.post("/predict", data=picture, environ_overrides={THREADS: 1}).status_code == 503
     assert sample(app, "barevision_refused_total") == 1
     assert [sample(app, f"barevision_{name}") for name in ("in_flight", "waiting")] == [0, 0]
@@ -240,7 +240,7 @@ def test_what_asks_for_no_prediction_is_answered_while_all_places_are_taken(app:
         "/v1/status/ping",
         "/v2/health/ready",
     )
-    with roadsigns.turn(), app.extensions["door"].enter(environ):
+    with roadsigns.turn(), app.extensions["barevision"].door.enter(environ):
         assert client.post("/predict", data=b"x", environ_overrides=environ).status_code == 503
         for path in paths:
             assert client.get(path, environ_overrides=environ).status_code == 200, path

@@ -6,11 +6,7 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,30 +16,10 @@ from click.testing import CliRunner
 from barevision.cli import main
 from barevision.client import Client
 from barevision.models import differences, find_source
+from tests.serving import APP, serving
 from tests.unit.darknet_files import write_model
 
 GOLDEN = find_source("roadsigns").golden
-APP = Path(__file__).parents[2] / "app"
-
-
-@contextmanager
-def serving(*options: str, code: Path = APP, log: Path | None = None) -> Iterator[tuple[str, int]]:
-    """The service's address and process; what it logs is appended to `log`."""
-    command = [sys.executable, "-m", "barevision", "serve", "--port", "0", *options]
-    environment = {**os.environ, "PYTHONPATH": str(code)}
-    with (
-        (log or Path(os.devnull)).open("a", encoding="utf-8") as errors,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, start_new_session=True
-        ) as process,
-    ):
-        try:
-            words = process.stdout.readline().split()
-            assert words[:3] == ["Barevision", "listens", "on"]
-            yield words[3], process.pid
-        finally:
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait(timeout=30)
 
 
 def wait_for(condition) -> None:
@@ -62,13 +38,13 @@ def health(url: str) -> str:
 
 
 def test_a_free_port_is_chosen_and_told() -> None:
-    with serving() as (url, _):
+    with serving() as (url, *_):
         assert differences(GOLDEN.expected, Client(url).predict_json(GOLDEN.image)) == []
     assert not Client(url).ready()
 
 
 def test_production_is_gunicorn() -> None:
-    with serving("--production", "--model", "roadsigns") as (url, _):
+    with serving("--production", "--model", "roadsigns") as (url, *_):
         wait_for(Client(url).ready)
         response = requests.post(f"{url}/predict", data=GOLDEN.image, timeout=30)
         assert response.headers["Server"].startswith("gunicorn")
@@ -80,7 +56,7 @@ def test_production_is_gunicorn() -> None:
 def test_changed_code_is_served(tmp_path: Path) -> None:
     shutil.copytree(APP / "barevision", tmp_path / "barevision")
     code = tmp_path / "barevision" / "api" / "health.py"
-    with serving("--reload", code=tmp_path) as (url, _):
+    with serving("--reload", code=tmp_path) as (url, *_):
         wait_for(Client(url).ready)
         assert requests.get(f"{url}/healthz", timeout=30).json() == {"status": "ok"}
         code.write_text(code.read_text().replace('"ok"', '"changed"'))
@@ -94,8 +70,8 @@ def test_changed_code_is_served(tmp_path: Path) -> None:
 
 
 def test_a_model_that_broke_is_not_reloaded_in_production(tmp_path: Path) -> None:
-    model, log = write_model(tmp_path / "mine"), tmp_path / "log"
-    with serving("--production", "--model", str(model), log=log) as (url, process):
+    model = write_model(tmp_path / "mine")
+    with serving("--production", "--model", str(model)) as (url, process, log):
         wait_for(Client(url).ready)
         (weights,) = model.glob("*.weights")
         weights.write_bytes(weights.read_bytes()[:-4])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from werkzeug.serving import make_server
 
 from barevision.api import create_app
 from barevision.detector import Detector, load_detector
 from barevision.settings import load_settings
+from tests.serving import served
 
 # Chromium's own sandbox needs to be another user than root; the rest keeps it from asking its maker anything.
 _ARGUMENTS = [
@@ -37,23 +36,9 @@ addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) 
 """
 
 
-@contextmanager
-def served(detector: Detector) -> Iterator[str]:
-    """The address of a running service with `detector`."""
-    server = make_server("127.0.0.1", 0, create_app(detector), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @pytest.fixture(scope="package")
 def url(roadsigns: Detector) -> Iterator[str]:
-    with served(roadsigns) as address:
+    with served(create_app(roadsigns)) as address:
         yield address
 
 
@@ -64,7 +49,7 @@ def coco(coco_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Detector
 
 @pytest.fixture(scope="package")
 def coco_url(coco: Detector) -> Iterator[str]:
-    with served(coco) as address:
+    with served(create_app(coco)) as address:
         yield address
 
 

@@ -23,7 +23,7 @@ GOLDEN = find_source("roadsigns").golden
 
 
 def predict(url: str, picture: bytes, confidence: float = 0.5) -> list[dict]:
-    return requests.post(f"{url}predict", params={"confidence": confidence}, data=picture, timeout=30).json()
+    return requests.post(f"{url}/predict", params={"confidence": confidence}, data=picture, timeout=30).json()
 
 
 def slide(page: Page, confidence: float) -> None:
@@ -136,7 +136,7 @@ def test_the_picture_is_saved_as_the_service_draws_it(page: Page, url: str, scen
     download.value.save_as(tmp_path / "saved.jpg")
     saved = decode_image((tmp_path / "saved.jpg").read_bytes(), 10**6)[..., ::-1].astype(int)
     headers = {"Accept": "image/png"}
-    answer = requests.post(f"{url}predict", data=encoded(scene, "PNG"), headers=headers, timeout=30).content
+    answer = requests.post(f"{url}/predict", data=encoded(scene, "PNG"), headers=headers, timeout=30).content
     drawn = decode_image(answer, 10**6)[..., ::-1].astype(int)
     assert saved.shape == drawn.shape
     for item in predict(url, GOLDEN.image):

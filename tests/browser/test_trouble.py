@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
+from barevision.api import create_app
 from barevision.detection import encode_image
 from barevision.detector import Detector
 from barevision.models import find_source
-from tests.browser.conftest import served
 from tests.browser.hands import as_rows, choose, drop, rows, try_sample
+from tests.serving import served
 
 GOLDEN = find_source("roadsigns").golden
 
@@ -30,7 +31,7 @@ def expect_problem(page: Page, title: str, detail: str, again: bool) -> None:
 def small(context: BrowserContext, roadsigns: Detector) -> Iterator[Page]:
     """The page of a service that takes little and doesn't wait."""
     limits = {"max_bytes": 200_000, "max_pixels": 400_000, "queue_seconds": 0.01}
-    with served(replace(roadsigns, settings=roadsigns.settings.model_copy(update=limits))) as address:
+    with served(create_app(replace(roadsigns, settings=roadsigns.settings.model_copy(update=limits)))) as address:
         page = context.new_page()
         page.goto(address)
         yield page

@@ -15,6 +15,7 @@ from barevision.api.openinference import open_inference, open_inference_error
 from barevision.api.page import page
 from barevision.api.predict import predict
 from barevision.api.record import register_record
+from barevision.api.service import Service
 from barevision.detector import Detector
 
 BLUEPRINTS = (predict, deepstack, open_inference, page, health, info, metrics, documents)
@@ -30,10 +31,7 @@ def create_app(detector: Detector) -> Flask:
     app.config["MAX_FORM_PARTS"] = 20
     # //predict is no path of ours; a redirect would lose the picture.
     app.url_map.merge_slashes = False
-    app.extensions["detector"] = detector
-    app.extensions["door"] = Door()
-    app.extensions["metrics"] = Metrics(detector)
-    app.extensions["readiness"] = readiness(detector)
+    app.extensions["barevision"] = Service(detector, Door(), Metrics(detector), readiness(detector))
     app.json.sort_keys = False
     app.json.compact = True
     register_record(app)

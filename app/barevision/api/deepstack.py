@@ -5,7 +5,7 @@ Seen in DeepStack's server and its clients, in CodeProject.AI's and in what Blue
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, abort, current_app, jsonify, request
+from flask import Blueprint, Response, abort, jsonify, request
 from pydantic import BaseModel, Field
 
 from barevision import __version__
@@ -14,7 +14,8 @@ from barevision.api.errors import Problem, error_response, shown
 from barevision.api.pictures import read_pictures
 from barevision.api.prediction import turn
 from barevision.api.record import record
-from barevision.detector import Answer, Detector
+from barevision.api.service import service
+from barevision.detector import Answer
 
 deepstack = Blueprint("deepstack", __name__, url_prefix="/v1")
 
@@ -89,12 +90,11 @@ _DETECTION = {
 @operation("What is on a picture, for DeepStack's clients", **_DETECTION)
 def detection() -> Response:
     """A form with the picture in `image` and, if wanted, `min_confidence` (0.4). An `api_key` is ignored."""
-    detector: Detector = current_app.extensions["detector"]
     with turn() as predict_picture:
         # The picture first: looking for fields would take a body that is no form for one.
         data = read_pictures()[0].read()
         # Only boxes of one class take each other out there: who sits on a motorcycle is not lost.
-        selection = detector.selection(confidence=_min_confidence(), per_class_nms=True)
+        selection = service.detector.selection(confidence=_min_confidence(), per_class_nms=True)
         return jsonify(_predictions(predict_picture(data, selection)))
 
 
@@ -102,7 +102,7 @@ def detection() -> Response:
 @operation("The same by the model's name", **_DETECTION)
 def custom(name: str) -> Response:
     """As /v1/vision/detection, if `name` is the model that is served."""
-    served = current_app.extensions["detector"].model.name
+    served = service.detector.model.name
     if name != served:
         abort(404, f"there is no model {shown(name)}; this service has {served}")
     return detection()
@@ -112,7 +112,7 @@ def custom(name: str) -> Response:
 @operation("The models by name", answers={200: {"application/json": Models}})
 def models() -> dict:
     """Blue Iris asks for it when it looks for models."""
-    return {"success": True, "models": [current_app.extensions["detector"].model.name]}
+    return {"success": True, "models": [service.detector.model.name]}
 
 
 @deepstack.get("/status/ping")

@@ -29,6 +29,14 @@ _PICTURE = {"type": "string", "contentMediaType": "application/octet-stream"}
 PICTURE_BODY: Content = {"application/octet-stream": {}, "image/jpeg": {}, "image/png": {}}
 #: A picture as a file of a form. Other fields' names will do too, which OpenAPI can't say.
 PICTURE_FORM = {"type": "object", "properties": {"image": _PICTURE}, "required": ["image"]}
+#: Of answers.
+_HEADERS = {
+    "X-Request-ID": {"description": "The request's own, or one made for it: it is in the logs", "required": True},
+    "Server-Timing": {"description": "Milliseconds by stage, and in total", "required": True},
+    "Retry-After": {"description": "Seconds after which to come back"},
+}
+_ALWAYS = ("X-Request-ID", "Server-Timing")
+_ERROR_HEADERS = {503: (*_ALWAYS, "Retry-After")}
 
 
 class ProblemDocument(BaseModel):
@@ -81,6 +89,8 @@ def openapi_document(app: Flask, labels: list[str]) -> dict:
         "3.1.0",
         info={"description": "Finds objects on pictures.", "license": {"name": "MIT", "identifier": "MIT"}},
     )
+    for name, header in _HEADERS.items():
+        spec.components.header(name, {**header, "schema": {"type": "string"}})
     for name in app.blueprints:
         spec.tag({"name": name})
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
@@ -102,11 +112,11 @@ def _operation(spec: APISpec, described: Operation, rule: Any, view: Callable, m
         "parameters": [*_path_parameters(rule), *_query(described.query, labels), *_headers(described.headers)],
         "responses": {
             **{
-                str(status): {"description": "The answer", "content": _content(spec, content)}
+                str(status): _response(spec, "The answer", content, _ALWAYS)
                 for status, content in described.answers.items()
             },
             **{
-                str(status): {"description": "What went wrong", "content": _content(spec, described.error)}
+                str(status): _response(spec, "What went wrong", described.error, _ERROR_HEADERS.get(status, _ALWAYS))
                 for status in described.errors
             },
         },
@@ -114,6 +124,11 @@ def _operation(spec: APISpec, described: Operation, rule: Any, view: Callable, m
     if described.body:
         found["requestBody"] = {"required": True, "content": _content(spec, described.body)}
     return found
+
+
+def _response(spec: APISpec, description: str, content: Content, headers: Iterable[str]) -> dict:
+    # By name: apispec makes references of them.
+    return {"description": description, "content": _content(spec, content), "headers": {name: name for name in headers}}
 
 
 def _path_parameters(rule: Any) -> list[dict]:

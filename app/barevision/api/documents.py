@@ -8,6 +8,7 @@ from pathlib import Path
 from flask import Blueprint, Response, abort, current_app, send_file
 
 from barevision.api.describe import openapi_document, operation
+from barevision.api.service import service
 
 documents = Blueprint("documents", __name__)
 
@@ -36,7 +37,7 @@ def openapi() -> dict:
     """What there is, in OpenAPI's words."""
     # Routes don't change once requests come in.
     if "openapi" not in current_app.extensions:
-        labels = current_app.extensions["detector"].model.labels
+        labels = service.detector.model.labels
         current_app.extensions["openapi"] = openapi_document(current_app, labels)
     return current_app.extensions["openapi"]
 

@@ -16,6 +16,7 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
 )
 
+from barevision.api.service import service
 from barevision.detection import ImageError, ImageTooLargeError
 from barevision.detector import BusyError, UnknownLabelError
 
@@ -79,7 +80,7 @@ def explain(error: Exception) -> Problem:
         error = InternalServerError()
     detail = error.description or ""
     if isinstance(error, RequestEntityTooLarge):
-        allowed = current_app.extensions["detector"].settings.max_bytes
+        allowed = service.detector.settings.max_bytes
         parts = current_app.config["MAX_FORM_PARTS"]
         detail = f"the request is larger than {allowed} bytes, or a form with more than {parts} parts"
     if isinstance(error, NotFound) and detail == NotFound.description:

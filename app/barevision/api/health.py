@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 from pydantic import BaseModel
 from werkzeug.exceptions import ServiceUnavailable
 
 from barevision.api.describe import operation
+from barevision.api.service import service
 from barevision.detector import Detector, WrongAnswerError
 
 health = Blueprint("health", __name__)
@@ -29,16 +31,33 @@ class ReadyModel(BaseModel):
     detail: str
 
 
-def readiness(detector: Detector) -> tuple[bool, str]:
-    """Whether the model answers its golden image rightly, and the finding in words.
+class Readiness(NamedTuple):
+    """Whether the model answers its golden image rightly, and the finding in words."""
+
+    is_ready: bool
+    finding: str
+
+
+def readiness(detector: Detector) -> Readiness:
+    """Whether `detector` is ready.
 
     Asked once, at the start: it warms the engine up, and neither model nor engine changes afterwards.
     """
     try:
-        return True, detector.check()
+        return Readiness(True, detector.check())
     except WrongAnswerError as error:
         _log.error("not ready: %s", error)
-        return False, str(error)
+        return Readiness(False, str(error))
+
+
+def ready_finding() -> str:
+    """What made the service ready.
+
+    :raises ServiceUnavailable: it is not.
+    """
+    if not service.readiness.is_ready:
+        raise ServiceUnavailable(service.readiness.finding)
+    return service.readiness.finding
 
 
 @health.get("/healthz")
@@ -52,11 +71,4 @@ def healthz() -> dict:
 @operation("Whether the model answers rightly", answers={200: {"application/json": ReadyModel}}, errors=(503,))
 def readyz() -> dict:
     """The model answered its golden image rightly."""
-    ready, finding = current_app.extensions["readiness"]
-    if not ready:
-        raise ServiceUnavailable(finding)
-    return {
-        "status": "ready",
-        "model": current_app.extensions["detector"].model.name,
-        "detail": finding,
-    }
+    return {"status": "ready", "model": service.detector.model.name, "detail": ready_finding()}

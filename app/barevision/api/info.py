@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, request
 from pydantic import BaseModel, Field
 
 from barevision import __version__
 from barevision.api.admission import places
 from barevision.api.describe import operation
-from barevision.detector import Detector
+from barevision.api.service import service
 from barevision.worker import THREADS
 
 info = Blueprint("info", __name__)
@@ -66,7 +66,7 @@ class Info(BaseModel):
 @operation("What is served", answers={200: {"application/json": Info}})
 def show() -> dict:
     """Model, labels, engine in effect, limits, version and commit (null where it isn't a deployed release)."""
-    detector: Detector = current_app.extensions["detector"]
+    detector = service.detector
     settings = detector.settings
     height, width = detector.engine.input_size
     threads = request.environ.get(THREADS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -16,6 +16,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from barevision.api.describe import operation
+from barevision.api.service import service
 from barevision.detector import Detector
 
 metrics = Blueprint("metrics", __name__)
@@ -67,4 +68,4 @@ class Metrics:
 @operation("Numbers for Prometheus", answers={200: {"text/plain": {"type": "string"}}})
 def show() -> Response:
     """Requests, latencies by stage, who waits, who was refused, the process's memory and processor time."""
-    return Response(generate_latest(current_app.extensions["metrics"].registry), content_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(service.metrics.registry), content_type=CONTENT_TYPE_LATEST)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Annotated, Literal, TypeVar
+from itertools import chain
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import numpy as np
-from flask import Blueprint, Response, abort, current_app, request
+from flask import Blueprint, Response, abort, request
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
-from werkzeug.exceptions import ServiceUnavailable
 
 from barevision import __version__
 from barevision.api.describe import operation
 from barevision.api.errors import Problem, error_response, shown
+from barevision.api.health import ready_finding
 from barevision.api.parameters import SelectionParameters, validated
 from barevision.api.pictures import decode_base64, parse_json, read_body
 from barevision.api.prediction import turn
+from barevision.api.service import service
 from barevision.detector import Answer
 
 open_inference = Blueprint("open_inference", __name__, url_prefix="/v2")
@@ -30,6 +32,23 @@ _JSON_LENGTH = "Inference-Header-Content-Length"
 _MAX_PARAMETERS = 8
 _LENGTH = struct.Struct("<I")
 _EXPECTED = '{"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["<base64>"]}]}'
+
+
+class _Output(NamedTuple):
+    """A tensor that comes out: what of an object it has, as what; its shape behind the number of objects."""
+
+    key: str
+    datatype: str
+    shape: tuple[int, ...]
+    #: None for text.
+    dtype: str | None
+
+
+_OUTPUTS = {
+    "boxes": _Output("boxes", "INT32", (4,), "<i4"),
+    "scores": _Output("confidence", "FP32", (), "<f4"),
+    "labels": _Output("label", "BYTES", (), None),
+}
 
 Scalar = bool | int | float | str | None
 Element = TypeVar("Element")
@@ -163,9 +182,7 @@ def live() -> dict:
 @operation("Whether the model answers rightly", **_described(Ready, 503))
 def ready() -> dict:
     """As /readyz."""
-    is_ready, finding = current_app.extensions["readiness"]
-    if not is_ready:
-        raise ServiceUnavailable(finding)
+    ready_finding()
     return {"ready": True}
 
 
@@ -187,13 +204,9 @@ def model(name: str, version: str = _VERSION) -> dict:
     return {
         "name": name,
         "versions": [_VERSION],
-        "platform": f"{current_app.extensions['detector'].settings.engine}_onnx",
+        "platform": f"{service.detector.settings.engine}_onnx",
         "inputs": [{"name": "image", "datatype": "BYTES", "shape": [1]}],
-        "outputs": [
-            {"name": "boxes", "datatype": "INT32", "shape": [-1, 4]},
-            {"name": "scores", "datatype": "FP32", "shape": [-1]},
-            {"name": "labels", "datatype": "BYTES", "shape": [-1]},
-        ],
+        "outputs": [_metadata(name, -1) for name in _OUTPUTS],
     }
 
 
@@ -211,16 +224,15 @@ def infer(name: str, version: str = _VERSION) -> Response:
     """Boxes (x, y, width and height in pixels), scores and labels of the objects, most confident first. With the
     header, the body is as many bytes of JSON and then the picture as a binary tensor; outputs may be binary too."""
     _check_model(name, version)
-    detector = current_app.extensions["detector"]
     with turn() as predict_picture:
         asked, binary = _asked()
         parameters = validated(InferenceParameters, asked.parameters)
-        answer = predict_picture(_picture(asked.inputs[0], binary), parameters.selection(detector))
+        answer = predict_picture(_picture(asked.inputs[0], binary), parameters.selection(service.detector))
         return _response(asked, parameters.binary_data_output, answer)
 
 
 def _check_model(name: str, version: str) -> None:
-    served = current_app.extensions["detector"].model.name
+    served = service.detector.model.name
     if (name, version) != (served, _VERSION):
         abort(404, f"there is no model {shown(name)} version {shown(version)}; it is {served} version {_VERSION}")
 
@@ -259,18 +271,18 @@ def _picture_in_json(tensor: ImageTensor) -> bytes:
 
 
 def _response(asked: InferenceRequest, binary: bool, answer: Answer) -> Response:
-    names = asked.outputs or [RequestedOutput(name=name) for name in ("boxes", "scores", "labels")]
     outputs, parts = [], []
-    for output in names:
-        tensor, values = _tensor(output.name, answer.objects)
+    for output in asked.outputs or [RequestedOutput(name=name) for name in _OUTPUTS]:
+        tensor = _metadata(output.name, len(answer.objects))
+        elements = _elements(output.name, answer.objects)
         if output.parameters.get("binary_data", binary) is True:
-            data = _as_bytes(values)
+            data = _as_bytes(elements, _OUTPUTS[output.name].dtype)
             tensor["parameters"] = {"binary_data_size": len(data)}
             parts.append(data)
         else:
-            tensor["data"] = values if isinstance(values, list) else values.ravel().tolist()
+            tensor["data"] = elements
         outputs.append(tensor)
-    found = {"model_name": current_app.extensions["detector"].model.name, "model_version": _VERSION}
+    found = {"model_name": service.detector.model.name, "model_version": _VERSION}
     if asked.id is not None:
         found["id"] = asked.id
     head = json.dumps({**found, "outputs": outputs}, separators=(",", ":")).encode()
@@ -280,18 +292,20 @@ def _response(asked: InferenceRequest, binary: bool, answer: Answer) -> Response
     return Response(b"".join([head, *parts]), headers=headers, content_type="application/octet-stream")
 
 
-def _tensor(name: str, objects: list[dict]) -> tuple[dict, np.ndarray | list[str]]:
-    if name == "labels":
-        return {"name": name, "datatype": "BYTES", "shape": [len(objects)]}, [item["label"] for item in objects]
-    if name == "scores":
-        scores = np.array([item["confidence"] for item in objects], "<f4")
-        return {"name": name, "datatype": "FP32", "shape": [len(objects)]}, scores
-    boxes = np.array([item["boxes"] for item in objects], "<i4").reshape(-1, 4)
-    return {"name": name, "datatype": "INT32", "shape": list(boxes.shape)}, boxes
+def _metadata(name: str, count: int) -> dict:
+    output = _OUTPUTS[name]
+    return {"name": name, "datatype": output.datatype, "shape": [count, *output.shape]}
 
 
-def _as_bytes(values: np.ndarray | list[str]) -> bytes:
-    if isinstance(values, list):
-        texts = [text.encode() for text in values]
-        return b"".join(_LENGTH.pack(len(text)) + text for text in texts)
-    return values.tobytes()
+def _elements(name: str, objects: list[dict]) -> list:
+    """The tensor's elements, one after the other."""
+    output = _OUTPUTS[name]
+    found = [item[output.key] for item in objects]
+    return list(chain.from_iterable(found)) if output.shape else found
+
+
+def _as_bytes(elements: list, dtype: str | None) -> bytes:
+    if dtype:
+        return np.array(elements, dtype).tobytes()
+    texts = [text.encode() for text in elements]
+    return b"".join(_LENGTH.pack(len(text)) + text for text in texts)

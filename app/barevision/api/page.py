@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from flask import Blueprint, Response, abort, current_app, render_template, request
+from flask import Blueprint, Response, abort, render_template, request
 
 from barevision import web
+from barevision.api.service import service
 
 _FOLDER = Path(web.__file__).parent
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -45,13 +46,12 @@ def _guard(response: Response) -> Response:
 @page.get("/")
 def index() -> Response:
     """The page, with what the model knows and the service allows."""
-    detector = current_app.extensions["detector"]
     text = render_template(
         "index.html",
         folder=f"web/{_VERSION}",
         scripts=sorted(name for name in _FILES if name.endswith(".js")),
-        model=detector.model,
-        settings=detector.settings,
+        model=service.detector.model,
+        settings=service.detector.settings,
     )
     return _cached(Response(text, content_type="text/html; charset=utf-8"))
 
@@ -72,7 +72,7 @@ def file(version: str, name: str) -> Response:
 @page.get("/sample.jpg")
 def sample() -> Response:
     """The model's golden image."""
-    golden = current_app.extensions["detector"].model.golden
+    golden = service.detector.model.golden
     if golden is None:
         abort(404, "the model has no golden image")
     return _cached(Response(golden.image, content_type="image/jpeg"))

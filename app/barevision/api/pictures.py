@@ -7,8 +7,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flask import abort, current_app, request
+from flask import abort, request
 from werkzeug.exceptions import RequestEntityTooLarge
+
+from barevision.api.service import service
 
 # {"image": "<base64>"} has two of them with a data URL. Each one more may be a value to make, or a level to descend.
 _MAX_JSON_MARKS = 100
@@ -38,7 +40,7 @@ def read_body() -> bytes:
     _refuse_compressed()
     # Flask would keep a second reference to it until the answer is sent.
     data = request.get_data(cache=False)
-    if len(data) > current_app.extensions["detector"].settings.max_bytes:
+    if len(data) > service.detector.settings.max_bytes:
         raise RequestEntityTooLarge
     return data
 

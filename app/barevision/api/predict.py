@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import NotAcceptable
 
@@ -11,6 +11,7 @@ from barevision.api.errors import explain, problem_document
 from barevision.api.parameters import SelectionParameters, query_parameters
 from barevision.api.pictures import Upload, read_pictures
 from barevision.api.prediction import Predict, turn
+from barevision.api.service import service
 from barevision.detection import LARGEST_SIDES, ImageError, Selection, SideTooLongError, annotate, encode_image
 
 predict = Blueprint("predict", __name__)
@@ -59,7 +60,7 @@ def predict_objects() -> Response:
     """Answers a JSON list of objects, most confident first; the picture with boxes drawn if the client asks for that;
     of several pictures in a form, a list with an entry for each."""
     parameters = query_parameters(Parameters)
-    selection = parameters.selection(current_app.extensions["detector"])
+    selection = parameters.selection(service.detector)
     kind = _kind(parameters.annotate)
     with turn() as predict_picture:
         uploads = read_pictures()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from flask import current_app, request
+from flask import request
 from werkzeug.exceptions import ClientDisconnected
 
 from barevision.api.admission import stop_if_client_is_gone
 from barevision.api.record import record
+from barevision.api.service import service
 from barevision.detection import Selection
 from barevision.detector import Answer, BusyError, Stopwatch
 
@@ -23,20 +24,19 @@ def turn() -> Iterator[Predict]:
 
     :raises BusyError: no place or no turn.
     """
-    extensions = current_app.extensions
     watch = Stopwatch()
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(extensions["door"].enter(request.environ))
-            with extensions["metrics"].waiting.track_inprogress():
-                stack.enter_context(extensions["detector"].turn())
+            stack.enter_context(service.door.enter(request.environ))
+            with service.metrics.waiting.track_inprogress():
+                stack.enter_context(service.detector.turn())
         except BusyError:
-            extensions["metrics"].refused.inc()
+            service.metrics.refused.inc()
             raise
         finally:
             watch.lap("wait")
             record().lap("wait", watch.seconds["wait"])
-        stack.enter_context(extensions["metrics"].in_flight.track_inprogress())
+        stack.enter_context(service.metrics.in_flight.track_inprogress())
         yield _predict
 
 
@@ -47,7 +47,7 @@ def _predict(data: bytes, selection: Selection, max_side: int | None = None) -> 
     except ClientDisconnected:
         found.gone = True
         raise
-    answer = current_app.extensions["detector"].answer(data, selection, max_side, whole=max_side is not None)
+    answer = service.detector.answer(data, selection, max_side, whole=max_side is not None)
     for stage, seconds in answer.seconds.items():
         found.lap(stage, seconds)
     height, width = answer.size

@@ -8,7 +8,9 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, g, request
+
+from barevision.api.service import service
 
 _log = logging.getLogger(__name__)
 _REQUEST_ID = "X-Request-ID"
@@ -44,7 +46,7 @@ class Record:
     def lap(self, stage: str, seconds: float) -> None:
         """Adds to the stage's time: a request may have several pictures."""
         self.seconds[stage] = self.seconds.get(stage, 0) + seconds
-        current_app.extensions["metrics"].time(stage, seconds)
+        service.metrics.time(stage, seconds)
 
 
 def record() -> Record:
@@ -69,7 +71,7 @@ def _finish(response: Response) -> Response:
     stages = {**found.milliseconds_by_stage(), "total": found.milliseconds()}
     response.headers["Server-Timing"] = ", ".join(f"{stage};dur={value:.3f}" for stage, value in stages.items())
     rule = request.url_rule
-    current_app.extensions["metrics"].count(request.method, rule and rule.rule, response.status_code)
+    service.metrics.count(request.method, rule and rule.rule, response.status_code)
     _log.log(_level(response.status_code), "request", extra=_fields(found, response))
     return response
 

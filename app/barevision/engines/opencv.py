@@ -1,4 +1,4 @@
-"""OpenCV's own inference, for processors and systems where ONNX Runtime has no wheel."""
+"""OpenCV's own inference, as in the tutorial: slower, and a second opinion on what ONNX Runtime answers."""
 
 from __future__ import annotations
 

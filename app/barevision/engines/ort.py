@@ -12,7 +12,8 @@ from barevision.engines import EngineError
 # The Linux wheel carries telemetry; nothing of ours phones home.
 onnxruntime.disable_telemetry_events()
 
-_PRECISIONS = {"tensor(float)": "float32", "tensor(float16)": "float16"}
+_PRECISIONS = {"tensor(float)": "float32"}
+_FATAL = 4
 
 
 class OnnxRuntimeEngine:
@@ -22,22 +23,13 @@ class OnnxRuntimeEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            # ONNX Runtime's exceptions share no base class below Exception.
-            raise EngineError(f"ONNX Runtime can't load {path}: {error}") from error
+        self._session = _session(path, options)
         source = self._session.get_inputs()[0]
-        self._input = source.name
         self.input_size = (source.shape[2], source.shape[3])
         self.precision = _PRECISIONS[source.type]
 
     def infer(self, blob: np.ndarray) -> np.ndarray:
-        try:
-            return self._session.run(None, {self._input: blob})[0][0]
-        except Exception as error:
-            raise EngineError(f"ONNX Runtime can't run the network: {error}") from error
+        return _run(self._session, blob)[0][0]
 
 
 def answer_shapes(network: bytes, blob: np.ndarray) -> list[tuple[int, ...]]:
@@ -45,11 +37,23 @@ def answer_shapes(network: bytes, blob: np.ndarray) -> list[tuple[int, ...]]:
 
     :raises EngineError: it doesn't load or run.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    return [np.shape(answer) for answer in _run(_session(network, onnxruntime.SessionOptions()), blob)]
+
+
+def _session(network: Path | bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    # Its errors are raised as well.
+    options.log_severity_level = _FATAL
     try:
-        session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-        return [np.shape(answer) for answer in session.run(None, {session.get_inputs()[0].name: blob})]
+        return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        # ONNX Runtime's exceptions share no base class below Exception.
+        name = network if isinstance(network, Path) else "the network"
+        raise EngineError(f"ONNX Runtime can't load {name}: {error}") from error
+
+
+def _run(session: onnxruntime.InferenceSession, blob: np.ndarray) -> list[np.ndarray]:
+    try:
+        return session.run(None, {session.get_inputs()[0].name: blob})
     except Exception as error:
         # As above.
         raise EngineError(f"ONNX Runtime can't run the network: {error}") from error

@@ -1,0 +1,68 @@
+"""Services for tests: an app in this process, and the command line's in one of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from flask import Flask
+from werkzeug.serving import make_server
+
+APP = Path(__file__).parents[1] / "app"
+
+
+class Served(NamedTuple):
+    """What `barevision serve` serves: its address, the number of its process, and the file of all that it prints."""
+
+    url: str
+    process: int
+    log: Path
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
+    """The address at which `app` answers."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def serving(*options: str, code: Path = APP) -> Iterator[Served]:
+    """`barevision serve` with `options` on a free port, of the package in the folder `code`, ended by a Ctrl-C."""
+    command = [sys.executable, "-m", "barevision", "serve", "--port", "0", *options]
+    environment = {**os.environ, "PYTHONPATH": str(code)}
+    # Not a pipe: nobody reads on, and once it is full the service waits for that.
+    with (
+        tempfile.NamedTemporaryFile() as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True) as process,
+    ):
+        try:
+            yield Served(_address(Path(log.name), process), process.pid, Path(log.name))
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(timeout=30)
+
+
+def _address(log: Path, process: subprocess.Popen) -> str:
+    deadline = time.monotonic() + 60
+    while "Barevision listens on " not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    return log.read_text().partition("Barevision listens on ")[2].split()[0]
