@@ -12,6 +12,7 @@ import pytest
 
 from barevision.detector import Detector, load_detector
 from barevision.settings import load_settings
+from tests.assets import ASSETS
 from tests.lab import noted_labs
 
 ROOT = Path(__file__).parent.parent
@@ -42,10 +43,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
 @pytest.fixture(scope="session")
 def assets() -> Path:
     """The folder with real models, photos and golden answers, which is not part of the repository."""
-    folder = Path(os.environ.get("BAREVISION_TEST_ASSETS") or ROOT.parent / "shared" / "assets")
-    if not folder.is_dir():
-        pytest.skip(f"no test assets in {folder}; BAREVISION_TEST_ASSETS can name another folder")
-    return folder
+    if not ASSETS.is_dir():
+        pytest.skip(f"no test assets in {ASSETS}; BAREVISION_TEST_ASSETS can name another folder")
+    return ASSETS
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.assets import ASSETS
 from tests.fuzz.requests import make_request
 from tests.fuzz.series import large_png, run_series, seed_pictures
 from tests.fuzz.service import Service, running_service
 
-_ASSETS = Path(__file__).parents[3] / "shared" / "assets" / "photos"
+_PHOTOS = ASSETS / "photos"
 _SETTLED = 1000
 _MEGABYTE = 10**6
 _MAX_GROWTH = 50 * _MEGABYTE
@@ -29,7 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=20_000, help="how many (default: 20000)")
     parser.add_argument("--seed", type=int, default=1, help="another series for another number (default: 1)")
-    parser.add_argument("--photos", type=Path, default=_ASSETS, help=f"folder of .jpg files (default: {_ASSETS})")
+    parser.add_argument("--photos", type=Path, default=_PHOTOS, help=f"folder of .jpg files (default: {_PHOTOS})")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="send this one of the series alone, and print it")
     arguments = parser.parse_args()
     pictures = seed_pictures(sorted(arguments.photos.glob("*.jpg")))
