@@ -21,6 +21,7 @@ from tests.fuzz.service import Service, running_service
 
 _PHOTOS = ASSETS / "photos"
 _SETTLED = 1000
+_LEAST = 200
 _MEGABYTE = 10**6
 _MAX_GROWTH = 50 * _MEGABYTE
 
@@ -28,7 +29,7 @@ _MAX_GROWTH = 50 * _MEGABYTE
 def main() -> int:
     """Runs the series; 0 if the service stood it."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.splitlines()[0])
-    parser.add_argument("--requests", type=int, default=20_000, help="how many (default: 20000)")
+    parser.add_argument("--requests", type=_count, default=20_000, help="how many (default: 20000)")
     parser.add_argument("--seed", type=int, default=1, help="another series for another number (default: 1)")
     parser.add_argument("--photos", type=Path, default=_PHOTOS, help=f"folder of .jpg files (default: {_PHOTOS})")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="send this one of the series alone, and print it")
@@ -42,6 +43,12 @@ def main() -> int:
         if failed:
             print((Path(folder) / "log").read_text()[-5000:], file=sys.stderr)
         return failed
+
+
+def _count(text: str) -> int:
+    if int(text) < _LEAST:
+        raise argparse.ArgumentTypeError(f"{text} are too few to see memory grow, expected at least {_LEAST}")
+    return int(text)
 
 
 def _run(service: Service, seed: int, requests: int, pictures: list[bytes]) -> bool:
