@@ -40,7 +40,7 @@ class Metrics:
         )
         self._stages = Histogram(
             "barevision_stage_seconds",
-            "How long predictions took: wait for a turn, decode, infer, select",
+            "How long predictions took: wait for a turn, decode, infer, select, draw",
             ["stage"],
             buckets=_BUCKETS,
             registry=registry,

@@ -11,8 +11,10 @@ from barevision.api.errors import explain, problem_document
 from barevision.api.parameters import SelectionParameters, query_parameters
 from barevision.api.pictures import Upload, read_pictures
 from barevision.api.prediction import Predict, turn
+from barevision.api.record import record
 from barevision.api.service import service
 from barevision.detection import LARGEST_SIDES, ImageError, Selection, SideTooLongError, annotate, encode_image
+from barevision.detector import Stopwatch
 
 predict = Blueprint("predict", __name__)
 
@@ -85,7 +87,11 @@ def _annotated(predict_picture: Predict, uploads: list[Upload], selection: Selec
         answer = predict_picture(uploads[0].read(), selection, LARGEST_SIDES[extension])
     except SideTooLongError as error:
         raise NotAcceptable(f"{error} in {kind}; ask for application/json") from None
-    return Response(encode_image(annotate(answer.image, answer.objects), extension), content_type=kind)
+    watch = Stopwatch()
+    drawn = encode_image(annotate(answer.image, answer.objects), extension)
+    watch.lap("draw")
+    record().lap("draw", watch.seconds["draw"])
+    return Response(drawn, content_type=kind)
 
 
 def _answer_of_several(predict_picture: Predict, upload: Upload, selection: Selection) -> dict:
