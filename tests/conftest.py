@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +22,8 @@ _RINGS = ("unit", "api", "browser", "exports", "roles", "gce", "e2e")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Once for all processes that run the tests: no lab outlives them."""
+    # A shell's background job ignores Ctrl-C, and what it starts would do so too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         labs = ExitStack()
         labs.enter_context(noted_labs())
