@@ -16,9 +16,10 @@ from pathlib import Path
 
 import cv2
 
-from barevision.detection import decode_image, decode_reduced, encode_image
 from barevision.detector import Detector, load_detector
-from barevision.models import differences, find_source
+from barevision.models.catalogue import find_source
+from barevision.models.golden import differences
+from barevision.pictures.decode import decode_image, decode_reduced, encode_image
 from barevision.settings import load_settings
 
 

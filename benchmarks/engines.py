@@ -13,7 +13,7 @@ from pathlib import Path
 
 from barevision.detector import load_detector
 from barevision.engines import ENGINES
-from barevision.models import find_source
+from barevision.models.catalogue import find_source
 from barevision.settings import load_settings
 
 _STAGES = ("decode", "infer", "select")

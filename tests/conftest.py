@@ -13,8 +13,8 @@ import pytest
 
 from barevision.detector import Detector, load_detector
 from barevision.settings import load_settings
-from tests.assets import ASSETS
-from tests.lab import noted_labs
+from tests.support.assets import ASSETS
+from tests.support.lab import noted_labs
 
 ROOT = Path(__file__).parent.parent
 _RINGS = ("unit", "api", "browser", "exports", "roles", "gce", "e2e")

@@ -12,24 +12,16 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from barevision.detection import (
-    Detection,
-    ImageError,
-    ImageTooLargeError,
-    Selection,
-    SideTooLongError,
-    class_colors,
-    clip,
-    decode_image,
-    decode_reduced,
-    of_picture,
-    select_detections,
-    to_blob,
-    to_rows,
-)
+from barevision.detection.errors import ImageError, ImageTooLargeError, SideTooLongError
+from barevision.detection.network_input import of_picture, to_blob
+from barevision.detection.network_output import to_rows
+from barevision.detection.selection import Detection, Selection, class_colors, clip, select_detections
 from barevision.engines import Engine, load_engine
-from barevision.models import PreparedModel, differences, find_source, prepare
+from barevision.models.catalogue import find_source
 from barevision.models.download import Progress
+from barevision.models.golden import differences
+from barevision.models.store import PreparedModel, prepare
+from barevision.pictures.decode import decode_image, decode_reduced
 from barevision.settings import Settings
 
 # A reduced picture has so many times the pixels of the network's input on each side.

@@ -9,8 +9,8 @@ from flask.testing import FlaskClient
 
 from barevision.api import create_app
 from barevision.detector import Detector
-from barevision.models import find_source
-from tests.serving import served
+from barevision.models.catalogue import find_source
+from tests.support.serving import served
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ import pytest
 from flask import Flask, Response, request
 
 from barevision.client import MOST_RETRIES, Client, Detection, ServiceError
-from barevision.models import differences, find_source
-from tests.serving import served
+from barevision.models.catalogue import find_source
+from barevision.models.golden import differences
+from tests.support.serving import served
 
 GOLDEN = find_source("roadsigns").golden
 

@@ -13,7 +13,7 @@ from deepstack.core import DeepstackException, DeepstackObject, get_objects_summ
 from flask.testing import FlaskClient
 
 from barevision.detector import Detector
-from barevision.models import differences
+from barevision.models.golden import differences
 
 
 def deepstack_client(url: str, **options: object) -> DeepstackObject:

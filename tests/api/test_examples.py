@@ -12,8 +12,8 @@ import pytest
 
 from barevision.api import create_app
 from barevision.detector import Detector
-from barevision.models import find_source
-from tests.serving import served
+from barevision.models.catalogue import find_source
+from tests.support.serving import served
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GOLDEN = find_source("roadsigns").golden

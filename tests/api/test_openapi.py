@@ -17,8 +17,8 @@ from schemathesis import GenerationMode
 
 from barevision.api import BLUEPRINTS
 from barevision.api.describe import openapi_document
-from barevision.models import find_source
-from tests.serving import serving
+from barevision.models.catalogue import find_source
+from tests.support.serving import serving
 
 #: The page at /, and what it and the page at /docs are made of: not for clients.
 _UNDESCRIBED = ("page.", "documents.docs_file")

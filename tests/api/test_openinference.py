@@ -16,7 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from barevision.api.health import Readiness
 from barevision.detector import Detector
-from barevision.models import differences
+from barevision.models.golden import differences
 
 INFER = "/v2/models/roadsigns/infer"
 JSON_LENGTH = "Inference-Header-Content-Length"

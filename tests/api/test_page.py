@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from barevision import web
 from barevision.api import create_app
 from barevision.detector import Detector
-from barevision.models import find_source
+from barevision.models.catalogue import find_source
 
 
 @pytest.fixture(scope="module")

@@ -24,13 +24,13 @@ from barevision.api import create_app
 from barevision.api.admission import SPARE_THREADS
 from barevision.cli import main
 from barevision.client import Client, ServiceError
-from barevision.detection import encode_image
 from barevision.detector import Detector, load_detector
-from barevision.models import differences
+from barevision.models.golden import differences
+from barevision.pictures.decode import encode_image
+from barevision.serving.worker import THREADS
 from barevision.settings import load_settings
-from barevision.worker import THREADS
-from tests.serving import served
-from tests.unit.darknet_files import write_model
+from tests.support.darknet_files import write_model
+from tests.support.serving import served
 
 
 def test_a_client_of_the_tutorial_works_unchanged(url: str, picture: bytes, expected: list[dict]) -> None:

@@ -22,8 +22,8 @@ from barevision.api import create_app
 from barevision.api.admission import SPARE_THREADS
 from barevision.api.info import release_commit
 from barevision.detector import Detector, load_detector
+from barevision.serving.worker import THREADS
 from barevision.settings import load_settings
-from barevision.worker import THREADS
 
 STAGES = ["wait", "decode", "infer", "select"]
 
@@ -124,7 +124,7 @@ _LOGGING = """
 import logging, sys
 from flask import Flask, g
 from barevision.api.record import Record
-from barevision.logs import configure_logging
+from barevision.api.logs import configure_logging
 configure_logging(sys.argv[1])
 app = Flask("barevision")
 logging.getLogger("barevision.api").info("request", extra={"status": 200, "path": 'a"\\n{'})

@@ -15,9 +15,10 @@ from click.testing import CliRunner
 
 from barevision.cli import main
 from barevision.client import Client
-from barevision.models import differences, find_source
-from tests.serving import APP, serving
-from tests.unit.darknet_files import write_model
+from barevision.models.catalogue import find_source
+from barevision.models.golden import differences
+from tests.support.darknet_files import write_model
+from tests.support.serving import APP, serving
 
 GOLDEN = find_source("roadsigns").golden
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from gunicorn.config import Config
 
-from barevision.worker import Worker
+from barevision.serving.worker import Worker
 
 BODY = bytes(range(256)) * 1000
 
@@ -42,8 +42,17 @@ def path(tmp_path: Path) -> Iterator[Path]:
     """The socket of a running Gunicorn."""
     path, body = tmp_path / "socket", tmp_path / "body"
     body.write_bytes(BODY)
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"unix:{path}", "--worker-class", "barevision.worker.Worker"]
-    options = ["--no-control-socket", "--threads", "2", f"{__name__.rpartition('.')[2]}:wsgi_app"]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--bind",
+        f"unix:{path}",
+        "--worker-class",
+        "barevision.serving.worker.Worker",
+    ]
+    options = ["--worker-class", "barevision.serving.worker.Worker", "--no-control-socket", "--threads", "2"]
+    options += [f"{__name__.rpartition('.')[2]}:wsgi_app"]
     environment = {**os.environ, "BODY_FILE": str(body), "PYTHONPATH": os.pathsep.join(map(str, python_path()))}
     with subprocess.Popen([*command, *options], env=environment, cwd=tmp_path, stderr=subprocess.PIPE) as process:
         try:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from barevision.api import create_app
 from barevision.detector import Detector, load_detector
 from barevision.settings import load_settings
-from tests.serving import served
+from tests.support.serving import served
 
 # Chromium's own sandbox needs to be another user than root; the rest keeps it from asking its maker anything.
 _ARGUMENTS = [

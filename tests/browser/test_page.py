@@ -15,8 +15,8 @@ import requests
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from barevision.detection import decode_image
-from barevision.models import find_source
+from barevision.models.catalogue import find_source
+from barevision.pictures.decode import decode_image
 from tests.browser.hands import as_rows, choose, drop, pixels, rows, strengths, try_sample
 
 GOLDEN = find_source("roadsigns").golden

@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from barevision.models import find_source
+from barevision.models.catalogue import find_source
 from tests.browser.conftest import watched
 from tests.browser.hands import answer_chooser, drop, rows, try_sample
 

@@ -10,11 +10,11 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from barevision.api import create_app
-from barevision.detection import encode_image
 from barevision.detector import Detector
-from barevision.models import find_source
+from barevision.models.catalogue import find_source
+from barevision.pictures.decode import encode_image
 from tests.browser.hands import as_rows, choose, drop, rows, try_sample
-from tests.serving import served
+from tests.support.serving import served
 
 GOLDEN = find_source("roadsigns").golden
 

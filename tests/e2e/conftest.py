@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import FORWARDING, FORWARDING_BEFORE, NEEDS_LAB, Lab, lab_tables
+from tests.support.lab import FORWARDING, FORWARDING_BEFORE, NEEDS_LAB, Lab, lab_tables
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

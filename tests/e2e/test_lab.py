@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import FORWARDING, Lab
+from tests.support.lab import FORWARDING, Lab
 
 # Another one after every start.
 BOOT = "cat /proc/sys/kernel/random/boot_id"

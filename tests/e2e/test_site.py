@@ -15,11 +15,12 @@ import pytest
 import requests
 
 from barevision.client import Client
-from barevision.detection import decode_image
 from barevision.detector import Detector
-from barevision.models import differences, find_source
-from tests.lab import REPOSITORY, Lab
-from tests.unit.darknet_files import write_model
+from barevision.models.catalogue import find_source
+from barevision.models.golden import differences
+from barevision.pictures.decode import decode_image
+from tests.support.darknet_files import write_model
+from tests.support.lab import REPOSITORY, Lab
 
 MACHINES = ("debian-12", "debian-13")
 GOLDEN = find_source("roadsigns").golden

@@ -19,7 +19,10 @@ import pytest
 
 from barevision.detector import Detector, load_detector
 from barevision.engines import ENGINES
-from barevision.models import ModelError, differences, find_source, prepare
+from barevision.models.catalogue import find_source
+from barevision.models.errors import ModelError
+from barevision.models.golden import differences
+from barevision.models.store import prepare
 from barevision.settings import load_settings
 
 # Before its import: it would install packages, and ask the network whether there is one.

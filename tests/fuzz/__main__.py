@@ -14,10 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.assets import ASSETS
 from tests.fuzz.requests import make_request
 from tests.fuzz.series import large_png, run_series, seed_pictures
 from tests.fuzz.service import Service, running_service
+from tests.support.assets import ASSETS
 
 _PHOTOS = ASSETS / "photos"
 _SETTLED = 1000

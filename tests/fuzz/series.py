@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from barevision.models import find_source
+from barevision.models.catalogue import find_source
 from tests.fuzz.pictures import KINDS, encode
 from tests.fuzz.requests import Sent, make_request
 from tests.fuzz.service import Service

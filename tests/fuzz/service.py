@@ -66,8 +66,8 @@ class Service:
 def running_service(folder: Path, **settings: str) -> Iterator[Service]:
     """The service with the embedded model; its socket, model and log are in `folder`."""
     path = folder / "socket"
-    command = [sys.executable, "-m", "gunicorn", "--config", "python:barevision.production"]
-    options = ["--bind", f"unix:{path}", "barevision.wsgi:app"]
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:barevision.serving.gunicorn_conf"]
+    options = ["--bind", f"unix:{path}", "barevision.serving.wsgi:app"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BAREVISION_")}
     environment |= {**_unit_environment(), "BAREVISION_MODELS_DIR": str(folder / "models"), **settings}
     with (

@@ -21,7 +21,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from tests.gce.nftables import external_addresses, ruleset
-from tests.lab import Lab
+from tests.support.lab import Lab
 
 RELEASES = {"debian-12": "bookworm", "debian-13": "trixie"}
 
@@ -49,7 +49,7 @@ class LabMachines:
 
     :param root: an existing folder, for everything that is written.
     :param base_images: a folder of base images to copy, as an earlier lab's `base_images`. Missing ones are built.
-    :param number: tells the labs of one test run apart, as `tests.lab.Lab` has it.
+    :param number: tells the labs of one test run apart, as `tests.support.lab.Lab` has it.
     """
 
     def __init__(self, root: Path, base_images: Path | None = None, number: int = 2) -> None:

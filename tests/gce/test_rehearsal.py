@@ -16,12 +16,13 @@ import pytest
 import requests
 
 from barevision.client import Client
-from barevision.models import differences, find_source
+from barevision.models.catalogue import find_source
+from barevision.models.golden import differences
 from tests.gce.compute import Compute
 from tests.gce.door import opened
 from tests.gce.lab_machines import LabMachines
 from tests.gce.user import User
-from tests.lab import NEEDS_LAB, PlaybookRun
+from tests.support.lab import NEEDS_LAB, PlaybookRun
 
 pytestmark = NEEDS_LAB
 long = pytest.mark.long

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.gce.door import Door
-from tests.lab import REPOSITORY, PlaybookRun, run_playbook
+from tests.support.lab import REPOSITORY, PlaybookRun, run_playbook
 
 INVENTORY = REPOSITORY / "inventory" / "gce"
 # Only an inventory that has a localhost can be limited to it.

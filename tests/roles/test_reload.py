@@ -16,9 +16,9 @@ from threading import Event, Thread
 import pytest
 import requests
 
-from barevision.models import find_source
+from barevision.models.catalogue import find_source
 from tests.roles.rendering import ROOT, Site, settings
-from tests.unit.darknet_files import write_model
+from tests.support.darknet_files import write_model
 
 GOLDEN = find_source("roadsigns").golden.image
 
@@ -89,7 +89,16 @@ def service(tmp_path: Path) -> Iterator[Service]:
     settings_path.write_text(site.render("app", "etc/barevision/barevision.env"))
     text = site.render("gunicorn", "etc/barevision/gunicorn.conf.py")
     config.write_text(text.replace(site.value("app_settings_path"), str(settings_path)))
-    command = [sys.executable, "-m", "gunicorn", "--config", config, "--bind", "127.0.0.1:0", "barevision.wsgi:app"]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--config",
+        config,
+        "--bind",
+        "127.0.0.1:0",
+        "barevision.serving.wsgi:app",
+    ]
     with (
         log_path.open("wb") as log,
         subprocess.Popen(command, cwd=ROOT / "app", stdout=log, stderr=log) as process,

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from gunicorn.config import KNOWN_SETTINGS
 
-from barevision import production
 from barevision.api.admission import SPARE_THREADS, places
+from barevision.serving import gunicorn_conf
 from barevision.settings import load_settings
 from tests.roles.rendering import Site, settings
 
@@ -83,7 +83,7 @@ def write_config(site: Site, folder: Path) -> Path:
 def test_the_command_line_serves_with_the_same_settings(gunicorn_settings: dict) -> None:
     deployed = gunicorn_settings
     known = {setting.name for setting in KNOWN_SETTINGS}
-    ours = {name: value for name, value in vars(production).items() if name in known}
+    ours = {name: value for name, value in vars(gunicorn_conf).items() if name in known}
     assert {name for name in deployed if name in known} - set(ours) == {"chdir"}
     hooks = {name for name, value in ours.items() if callable(value)}
     assert hooks == {"when_ready"}
@@ -227,7 +227,7 @@ def test_what_nginx_answers_itself_is_a_problem_document(site: Site) -> None:
 
 def test_the_model_is_loaded_once_and_after_the_fork(site: Site, gunicorn_settings: dict) -> None:
     assert gunicorn_settings["workers"] == 1
-    assert gunicorn_settings["worker_class"] == "barevision.worker.Worker"
+    assert gunicorn_settings["worker_class"] == "barevision.serving.worker.Worker"
     assert gunicorn_settings["threads"] == site.value("gunicorn_threads")
     assert gunicorn_settings["preload_app"] is False
     assert gunicorn_settings["control_socket_disable"] is True

@@ -21,11 +21,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from barevision.cli import main
-from barevision.detection import encode_image
-from barevision.models import find_source
-from barevision.models.catalogue import file_sha256
-from tests.unit.darknet_files import write_model
-from tests.unit.onnx_files import network, write_network
+from barevision.models.catalogue import file_sha256, find_source
+from barevision.pictures.decode import encode_image
+from tests.support.darknet_files import write_model
+from tests.support.onnx_files import network, write_network
 
 
 def run(*arguments: object, **environment: str) -> Result:

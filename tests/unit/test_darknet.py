@@ -10,9 +10,11 @@ import onnx
 import onnxruntime
 import pytest
 
-from barevision.darknet import DarknetError, Weights, build_model, parse_config
-from barevision.models import find_source
-from tests.unit.darknet_files import TINY_CFG, RandomWeights, error_of, weights_for, write_model
+from barevision.darknet.config import DarknetError, parse_config
+from barevision.darknet.graph import build_model
+from barevision.darknet.weights import Weights
+from barevision.models.catalogue import find_source
+from tests.support.darknet_files import TINY_CFG, RandomWeights, error_of, weights_for, write_model
 
 
 def run(model: onnx.ModelProto, blob: np.ndarray) -> np.ndarray:

@@ -12,24 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from barevision.detection import (
-    LARGEST_SIDES,
-    ImageError,
-    ImageTooLargeError,
-    Selection,
-    SideTooLongError,
-    annotate,
-    avif,
-    class_colors,
-    decode,
-    decode_image,
-    decode_reduced,
-    encode_image,
-    precautions,
-    select_detections,
-    to_blob,
-)
-from barevision.detection.annotate import _draw_text, _place_tags
+from barevision.detection.errors import ImageError, ImageTooLargeError, SideTooLongError
+from barevision.detection.network_input import to_blob
+from barevision.detection.selection import Selection, class_colors, select_detections
+from barevision.pictures import avif, decode, limits
+from barevision.pictures.annotate import _draw_text, _place_tags, annotate
+from barevision.pictures.decode import LARGEST_SIDES, decode_image, decode_reduced, encode_image
 
 
 def encoded(image: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
@@ -113,13 +101,13 @@ def test_of_an_animated_png_only_the_still_picture_is_decoded(photo: np.ndarray)
     others = [Image.fromarray(np.full_like(photo, value)) for value in (0, 255)]
     data = encoded(photo, save_all=True, append_images=others)
     assert b"fdAT" in data
-    still, _ = precautions.still_png(data)
+    still, _ = limits.still_png(data)
     assert not any(kind in still for kind in (b"acTL", b"fcTL", b"fdAT"))
     np.testing.assert_array_equal(decode_image(data, 10**6), photo)
 
 
 def test_png_chunks_are_counted(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precautions, "_MAX_PNG_CHUNKS", 3)
+    monkeypatch.setattr(limits, "_MAX_PNG_CHUNKS", 3)
     assert decode_image(encoded(photo), 10**6).shape == photo.shape
     with pytest.raises(ImageError, match="more than 3 chunks"):
         decode_image(encoded(photo)[:33] + png_chunk(b"tEXt", b"a") + encoded(photo)[33:], 10**6)

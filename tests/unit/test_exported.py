@@ -11,15 +11,21 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from barevision.darknet import build_model, parse_config
-from barevision.detection import Detection, Head, clip, of_picture, to_blob
+from barevision.darknet.config import parse_config
+from barevision.darknet.graph import build_model
+from barevision.detection.network_input import of_picture, to_blob
+from barevision.detection.network_output import Head
+from barevision.detection.selection import Detection, clip
 from barevision.detector import WrongAnswerError, load_detector
 from barevision.engines import ENGINES
-from barevision.models import ModelError, exported, find_source, prepare
-from barevision.models.exported import read_exported
+from barevision.models import onnx_file
+from barevision.models.catalogue import find_source
+from barevision.models.errors import ModelError
+from barevision.models.onnx_file import read_exported
+from barevision.models.store import prepare
 from barevision.settings import load_settings
-from tests.unit.darknet_files import TINY_CFG, RandomWeights
-from tests.unit.onnx_files import METADATA, network, write_network
+from tests.support.darknet_files import TINY_CFG, RandomWeights
+from tests.support.onnx_files import METADATA, network, write_network
 
 # A picture of 120x160 (height, width) in an input of 64x96: scaled by 8/15 to 64x85, 11/2 columns of grey at the left.
 _GAIN, _LEFT = 8 / 15, 5
@@ -296,7 +302,7 @@ def test_a_damaged_file_is_an_error(tmp_path: Path, change: Callable[[bytes], by
 
 
 def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exported, "MAX_BYTES", 100)
+    monkeypatch.setattr(onnx_file, "MAX_BYTES", 100)
     path = write_network(tmp_path / "best.onnx", network(_ZEROS))
     with pytest.raises(ModelError, match="allowed are 100"):
         read_exported(path)

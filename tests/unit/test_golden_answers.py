@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from barevision.detection import decode_image
 from barevision.detector import load_detector
 from barevision.engines import ENGINES
-from barevision.models import differences
+from barevision.models.golden import differences
+from barevision.pictures.decode import decode_image
 from barevision.settings import load_settings
 from tests.conftest import model_folder
 

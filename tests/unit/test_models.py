@@ -10,20 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barevision.darknet import DarknetError
-from barevision.detection import Head
+from barevision.darknet.config import DarknetError
+from barevision.detection.network_output import Head
 from barevision.detector import WrongAnswerError, load_detector
 from barevision.engines import load_engine
-from barevision.models import (
-    ModelError,
-    catalogue_names,
-    differences,
-    find_source,
-    prepare,
-    requirements,
-)
+from barevision.models.catalogue import catalogue_names, find_source
+from barevision.models.errors import ModelError
+from barevision.models.golden import differences
+from barevision.models.store import prepare, requirements
 from barevision.settings import load_settings
-from tests.unit.darknet_files import TINY_CFG, write_model
+from tests.support.darknet_files import TINY_CFG, write_model
 
 _UNVERIFIED = {"yolov4-csp", "yolov2-tiny"}
 
@@ -262,7 +258,7 @@ def test_requirements_grow_with_the_weights_and_the_pictures() -> None:
 
 def test_a_golden_answer_decides(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "mine")
-    from barevision.detection import encode_image
+    from barevision.pictures.decode import encode_image
 
     (folder / "golden.jpg").write_bytes(encode_image(np.zeros((32, 64, 3), np.uint8), ".jpg"))
     (folder / "golden.json").write_text("[]")

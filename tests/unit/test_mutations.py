@@ -13,7 +13,8 @@ import sys
 import pytest
 from PIL import Image
 
-from barevision.detection import ImageError, decode_image
+from barevision.detection.errors import ImageError
+from barevision.pictures.decode import decode_image
 from tests.fuzz.pictures import KINDS, damaged, encode
 
 _MUTATIONS = 150

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from barevision.detection import decode_image, encode_image
 from barevision.detector import Detector
-from barevision.models import differences, find_source
+from barevision.models.catalogue import find_source
+from barevision.models.golden import differences
+from barevision.pictures.decode import decode_image, encode_image
 
 
 @pytest.fixture(scope="module")

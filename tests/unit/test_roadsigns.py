@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barevision.detection import decode_image
 from barevision.detector import Detector
+from barevision.pictures.decode import decode_image
 from training.roadsigns import evaluate, golden, scenes, templates
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from barevision.detection import Selection, decode_image
+from barevision.detection.selection import Selection
 from barevision.detector import Detector, load_detector
+from barevision.pictures.decode import decode_image
 from barevision.settings import load_settings
 from training.roadsigns.scenes import read_set
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from barevision.detection import decode_image, encode_image
 from barevision.detector import load_detector
+from barevision.pictures.decode import decode_image, encode_image
 from barevision.settings import load_settings
 from training.roadsigns import templates
 

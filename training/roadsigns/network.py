@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from barevision.darknet import Section, parse_config
+from barevision.darknet.config import Section, parse_config
 
 # Barevision folds batch norm with this epsilon; PyTorch trains with a larger one, and the difference is put into the
 # variances that are written.

@@ -5,15 +5,15 @@ from __future__ import annotations
 from flask import Flask
 
 from barevision.api.admission import Door
-from barevision.api.deepstack import deepstack, deepstack_error
+from barevision.api.dialects.deepstack import deepstack, deepstack_error
+from barevision.api.dialects.open_inference import open_inference, open_inference_error
+from barevision.api.dialects.predict import predict
 from barevision.api.documents import documents
 from barevision.api.errors import register_errors
 from barevision.api.health import health, readiness
 from barevision.api.info import info
 from barevision.api.metrics import Metrics, metrics
-from barevision.api.openinference import open_inference, open_inference_error
 from barevision.api.page import page
-from barevision.api.predict import predict
 from barevision.api.record import register_record
 from barevision.api.service import Service
 from barevision.detector import Detector

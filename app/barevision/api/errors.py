@@ -17,7 +17,7 @@ from werkzeug.exceptions import (
 )
 
 from barevision.api.service import service
-from barevision.detection import ImageError, ImageTooLargeError
+from barevision.detection.errors import ImageError, ImageTooLargeError
 from barevision.detector import BusyError, UnknownLabelError
 
 _RETRY_SECONDS = 1

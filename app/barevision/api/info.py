@@ -12,7 +12,7 @@ from barevision import __version__
 from barevision.api.admission import places
 from barevision.api.describe import operation
 from barevision.api.service import service
-from barevision.worker import THREADS
+from barevision.serving.worker import THREADS
 
 info = Blueprint("info", __name__)
 

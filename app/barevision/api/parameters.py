@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from werkzeug.exceptions import UnprocessableEntity
 
 from barevision.api.errors import shown
-from barevision.detection import Selection
+from barevision.detection.selection import Selection
 from barevision.detector import Detector
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -31,10 +31,10 @@ class _Group(click.Group):
 
 def _expected() -> tuple[type[Exception], ...]:
     from barevision.client import ServiceError
-    from barevision.darknet import DarknetError
+    from barevision.darknet.config import DarknetError
     from barevision.detector import WrongAnswerError
     from barevision.engines import EngineError
-    from barevision.models import ModelError
+    from barevision.models.errors import ModelError
 
     return SettingsError, ModelError, DarknetError, EngineError, ServiceError, WrongAnswerError
 

@@ -13,7 +13,7 @@ from barevision.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from barevision.client import Client
-    from barevision.models import ModelSource
+    from barevision.models.catalogue import ModelSource
 
 _sha256_option = click.option(
     "--sha256", help="What the .weights or .onnx file must have. Remembered, once a file was seen to have it."
@@ -38,7 +38,7 @@ def list_models(models_dir: Path | None, as_json: bool) -> None:
     disk and memory are estimates for the serving machine. The time is that of one inference, where 'prepare' measured
     it on this machine.
     """
-    from barevision.models import catalogue_names, pulled_names
+    from barevision.models.catalogue import catalogue_names, pulled_names
 
     settings = load_settings(models_dir=models_dir)
     names = catalogue_names() + pulled_names(settings.models_dir)
@@ -65,7 +65,7 @@ def list_models(models_dir: Path | None, as_json: bool) -> None:
 @json_option
 def model_requirements(model: str, models_dir: Path | None, as_json: bool) -> None:
     """What MODEL takes, without fetching it."""
-    from barevision.models import find_source
+    from barevision.models.catalogue import find_source
 
     settings = load_settings(models_dir=models_dir)
     row = _requirements(model, find_source(model, settings.models_dir), settings)
@@ -92,7 +92,7 @@ def pull(model: str, sha256: str | None, name: str | None, models_dir: Path | No
       barevision models pull https://example.com/best.onnx --sha256 0123... --name signs
       barevision serve --model signs
     """
-    from barevision.models import pull as pull_model
+    from barevision.models.store import pull as pull_model
 
     directory = load_settings(models_dir=models_dir).models_dir
     source = _source(model, sha256, name, directory)
@@ -110,7 +110,8 @@ def pull(model: str, sha256: str | None, name: str | None, models_dir: Path | No
 def prepare(model: str, models_dir: Path | None, as_json: bool) -> None:
     """Fetches MODEL, converts it and checks its golden image; converts nothing if that was done."""
     from barevision.detector import load_detector
-    from barevision.models import find_source, remember_seconds
+    from barevision.models.catalogue import find_source
+    from barevision.models.store import remember_seconds
 
     settings = load_settings(model=model, models_dir=models_dir)
     detector = load_detector(settings, progress())
@@ -164,7 +165,8 @@ def rm(model: str, models_dir: Path | None, as_json: bool) -> None:
 
     Your own folders and files stay, and so does the embedded model.
     """
-    from barevision.models import find_source, remove
+    from barevision.models.catalogue import find_source
+    from barevision.models.store import remove
 
     directory = load_settings(models_dir=models_dir).models_dir
     removed = remove(find_source(model, directory), directory)
@@ -179,9 +181,9 @@ def rm(model: str, models_dir: Path | None, as_json: bool) -> None:
 
 def _check_service(url: str, settings: Settings, as_json: bool) -> None:
     from barevision.client import Client
-    from barevision.detection import encode_image
     from barevision.detector import drawn_picture
-    from barevision.models import find_source
+    from barevision.models.catalogue import find_source
+    from barevision.pictures.decode import encode_image
 
     source, client = find_source(settings.model, settings.models_dir), Client(url)
     _check_served(source, client)
@@ -207,7 +209,8 @@ def _check_served(source: ModelSource, client: Client) -> None:
 
 
 def _source(model: str, sha256: str | None, name: str | None, directory: Path) -> ModelSource:
-    from barevision.models import ModelError, check_sha256, find_source, parse_reference, url_source
+    from barevision.models.catalogue import check_sha256, find_source, parse_reference, url_source
+    from barevision.models.errors import ModelError
 
     if sha256:
         check_sha256(sha256)
@@ -250,7 +253,8 @@ def _how(settings: Settings) -> str:
 
 
 def _row(model: str, settings: Settings) -> dict:
-    from barevision.models import find_source, is_downloaded, is_prepared, measured_seconds
+    from barevision.models.catalogue import find_source
+    from barevision.models.store import is_downloaded, is_prepared, measured_seconds
 
     source = find_source(model, settings.models_dir)
     return {
@@ -264,7 +268,7 @@ def _row(model: str, settings: Settings) -> dict:
 
 
 def _requirements(model: str, source: ModelSource, settings: Settings) -> dict:
-    from barevision.models import requirements
+    from barevision.models.store import requirements
 
     disk, memory = requirements(source, settings.concurrency * settings.max_pixels)
     return {

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import click
 
+from barevision.cli.inputs import Picture, find_pictures, is_one_picture
 from barevision.cli.options import Share, json_option, model_option, progress
-from barevision.cli.pictures import Picture, find_pictures, is_one_picture
 from barevision.settings import Settings, load_settings
 
 #: An encoded picture to what /predict answers for it.
@@ -197,7 +197,8 @@ def _predict(picture: Picture, ask: Ask, save: Save | None) -> list[dict]:
 
 
 def _save(folder: Path, max_pixels: int, picture: Picture, data: bytes, answer: list[dict]) -> None:
-    from barevision.detection import annotate, decode_image, encode_image
+    from barevision.pictures.annotate import annotate
+    from barevision.pictures.decode import decode_image, encode_image
 
     target = folder / picture.saved
     encoded = encode_image(annotate(decode_image(data, max_pixels), answer), ".jpg")

@@ -80,7 +80,8 @@ def _app_or_failure(model: str | None) -> Callable:
 
 
 def _become_gunicorn(model: str | None, host: str, port: int) -> NoReturn:
-    from barevision.models import find_source, prepare
+    from barevision.models.catalogue import find_source
+    from barevision.models.store import prepare
 
     listener = _listen(host, port)
     settings = load_settings(model=model)
@@ -89,14 +90,14 @@ def _become_gunicorn(model: str | None, host: str, port: int) -> NoReturn:
     listener.set_inheritable(True)
     _announce(host, listener.getsockname()[1])
     os.environ["BAREVISION_MODEL"] = settings.model
-    gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:barevision.production"]
-    os.execv(sys.executable, [*gunicorn, "--bind", f"fd://{listener.fileno()}", "barevision.wsgi:app"])
+    gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:barevision.serving.gunicorn_conf"]
+    os.execv(sys.executable, [*gunicorn, "--bind", f"fd://{listener.fileno()}", "barevision.serving.wsgi:app"])
 
 
 def _app(model: str | None) -> Callable:
     from barevision.api import create_app
+    from barevision.api.logs import configure_logging
     from barevision.detector import load_detector
-    from barevision.logs import configure_logging
 
     settings = load_settings(model=model)
     configure_logging(settings.log_level)

@@ -36,7 +36,7 @@ def load_engine(name: str, path: Path, threads: int) -> Engine:
     """
     # Each engine's library takes a good part of a second to import, so only the chosen one is.
     if name == "onnxruntime":
-        from barevision.engines.ort import OnnxRuntimeEngine
+        from barevision.engines.onnx_runtime import OnnxRuntimeEngine
 
         return OnnxRuntimeEngine(path, threads)
     if name == "opencv":

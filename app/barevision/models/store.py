@@ -17,13 +17,15 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from barevision.darknet import CONVERTER_VERSION, Weights, build_model, parse_config
-from barevision.detection import Head
+from barevision.darknet.config import parse_config
+from barevision.darknet.graph import CONVERTER_VERSION, build_model
+from barevision.darknet.weights import Weights
+from barevision.detection.network_output import Head
 from barevision.models.catalogue import EMBEDDED, PINNED, ModelFile, ModelSource, file_sha256
 from barevision.models.download import Progress, download, is_fetched_into
 from barevision.models.errors import ModelError
-from barevision.models.exported import READER_VERSION, Exported, read_exported
 from barevision.models.golden import Golden
+from barevision.models.onnx_file import READER_VERSION, Exported, read_exported
 
 # Measured with ONNX Runtime, fp32: resident memory is about 3.2 times the weights (829 MB for YOLOv3's 248 MB), on top
 # of Python and the libraries.

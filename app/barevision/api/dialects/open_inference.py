@@ -20,9 +20,9 @@ from barevision.api.describe import operation
 from barevision.api.errors import Problem, error_response, shown
 from barevision.api.health import ready_finding
 from barevision.api.parameters import SelectionParameters, validated
-from barevision.api.pictures import decode_base64, parse_json, read_body
 from barevision.api.prediction import turn
 from barevision.api.service import service
+from barevision.api.uploads import decode_base64, parse_json, read_body
 from barevision.detector import Answer
 
 open_inference = Blueprint("open_inference", __name__, url_prefix="/v2")

@@ -1,8 +1,8 @@
-"""What Gunicorn imports: ``barevision.wsgi:app``. Imported in each worker, after the fork."""
+"""What Gunicorn imports: ``barevision.serving.wsgi:app``. Imported in each worker, after the fork."""
 
 from barevision.api import create_app
+from barevision.api.logs import configure_logging
 from barevision.detector import load_detector
-from barevision.logs import configure_logging
 from barevision.settings import load_settings
 
 settings = load_settings()

@@ -9,12 +9,15 @@ from werkzeug.exceptions import NotAcceptable
 from barevision.api.describe import PICTURE_BODY, PICTURE_FORM, ProblemDocument, operation
 from barevision.api.errors import explain, problem_document
 from barevision.api.parameters import SelectionParameters, query_parameters
-from barevision.api.pictures import Upload, read_pictures
 from barevision.api.prediction import Predict, turn
 from barevision.api.record import record
 from barevision.api.service import service
-from barevision.detection import LARGEST_SIDES, ImageError, Selection, SideTooLongError, annotate, encode_image
+from barevision.api.uploads import Upload, read_pictures
+from barevision.detection.errors import ImageError, SideTooLongError
+from barevision.detection.selection import Selection
 from barevision.detector import Stopwatch
+from barevision.pictures.annotate import annotate
+from barevision.pictures.decode import LARGEST_SIDES, encode_image
 
 predict = Blueprint("predict", __name__)
 

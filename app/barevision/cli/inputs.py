@@ -110,7 +110,7 @@ def _is_inside(file: Path, folder: Path | None, searched: Path) -> bool:
 def _extensions() -> set[str]:
     from PIL import Image
 
-    from barevision.detection.headers import FORMATS
+    from barevision.pictures.header import FORMATS
 
     return {extension for extension, format_ in Image.registered_extensions().items() if format_ in FORMATS}
 

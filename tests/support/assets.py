@@ -5,4 +5,4 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-ASSETS = Path(os.environ.get("BAREVISION_TEST_ASSETS") or Path(__file__).parents[2] / "shared" / "assets")
+ASSETS = Path(os.environ.get("BAREVISION_TEST_ASSETS") or Path(__file__).parents[3] / "shared" / "assets")

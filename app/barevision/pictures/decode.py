@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from barevision.detection.avif import check_avif_frames
 from barevision.detection.errors import ImageError, ImageTooLargeError, SideTooLongError
-from barevision.detection.headers import Header, read_header
+from barevision.pictures.avif import check_avif_frames
+from barevision.pictures.header import Header, read_header
 
 # That somebody sends a damaged picture is said to him, and no news for the log.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from barevision.detection.avif import still_avif
 from barevision.detection.errors import ImageError
-from barevision.detection.precautions import check_jpeg_scans, check_tiff_directory, jpeg_segments, still_png
+from barevision.pictures.avif import still_avif
+from barevision.pictures.limits import check_jpeg_scans, check_tiff_directory, jpeg_segments, still_png
 
 # `max_pixels` is the limit, not Pillow's own.
 Image.MAX_IMAGE_PIXELS = None

@@ -5,10 +5,10 @@ A test holds them against roles/gunicorn, which says why each is as it is.
 
 from gunicorn.arbiter import Arbiter
 
-from barevision.reload import try_reloads
+from barevision.serving.reload import try_reloads
 
 workers = 1
-worker_class = "barevision.worker.Worker"
+worker_class = "barevision.serving.worker.Worker"
 threads = 8
 preload_app = False
 timeout = 60

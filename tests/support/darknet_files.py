@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from barevision.darknet import DarknetError, Section, build_model, parse_config
+from barevision.darknet.config import DarknetError, Section, parse_config
+from barevision.darknet.graph import build_model
 
 TINY_CFG = """\
 [net]

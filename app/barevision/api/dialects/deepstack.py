@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field
 from barevision import __version__
 from barevision.api.describe import PICTURE_FORM, operation
 from barevision.api.errors import Problem, error_response, shown
-from barevision.api.pictures import read_pictures
 from barevision.api.prediction import turn
 from barevision.api.record import record
 from barevision.api.service import service
+from barevision.api.uploads import read_pictures
 from barevision.detector import Answer
 
 deepstack = Blueprint("deepstack", __name__, url_prefix="/v1")

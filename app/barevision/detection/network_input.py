@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from barevision.detection.heads import Fit
+from barevision.detection.network_output import Fit
 
 _GREY = (114, 114, 114)
 

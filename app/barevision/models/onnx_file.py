@@ -17,7 +17,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from barevision.detection import Head
+from barevision.detection.network_output import Head
 from barevision.models.errors import ModelError
 
 #: Part of a prepared model's name: raise it whenever the same .onnx gives another prepared file or head.
@@ -169,7 +169,7 @@ def _close(model: onnx.ModelProto, dims: list[int | None], size: tuple[int, int]
 
 def _note_answers(model: onnx.ModelProto, dims: list[int]) -> None:
     """Writes down how large the answers for an input of `dims` are: graphs with open sides compute it as they run."""
-    from barevision.engines.ort import EngineError, answer_shapes
+    from barevision.engines.onnx_runtime import EngineError, answer_shapes
 
     try:
         shapes = answer_shapes(model.SerializeToString(), np.zeros(dims, np.float32))

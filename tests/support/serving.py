@@ -17,7 +17,7 @@ from typing import NamedTuple
 from flask import Flask
 from werkzeug.serving import make_server
 
-APP = Path(__file__).parents[1] / "app"
+APP = Path(__file__).parents[2] / "app"
 
 
 class Served(NamedTuple):

@@ -1,0 +1,1 @@
+"""The dialects of HTTP that clients speak, a module each."""
