@@ -14,6 +14,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from barevision.answers import is_answer
+from barevision.errors import ServiceError
 
 #: An encoded picture: its bytes, the path of its file, or a file open for reading bytes.
 Image = bytes | str | os.PathLike[str] | BinaryIO
@@ -38,17 +39,6 @@ class Parameters(TypedDict, total=False):
     classes: str | Iterable[str] | None
     limit: int | None
     per_class_nms: bool | None
-
-
-class ServiceError(RuntimeError):
-    """The service could not be reached, or refused; the message has its own words.
-
-    :ivar status: the HTTP status of a refusal, None where there was no answer.
-    """
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,18 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from barevision.detection.errors import ImageError, ImageTooLargeError, SideTooLongError
 from barevision.detection.network_input import of_picture, to_blob
 from barevision.detection.network_output import to_rows
 from barevision.detection.selection import Detection, Selection, class_colors, clip, select_detections
 from barevision.engines import Engine, load_engine
+from barevision.errors import (
+    BusyError,
+    PictureError,
+    PictureTooLargeError,
+    SideTooLongError,
+    UnknownLabelError,
+    WrongAnswerError,
+)
 from barevision.models.catalogue import find_source
 from barevision.models.download import Progress
 from barevision.models.golden import differences
@@ -27,18 +34,6 @@ from barevision.settings import Settings
 # A reduced picture has so many times the pixels of the network's input on each side.
 _REDUCED_SIDES = 2
 _TIMED_INFERENCES = 5
-
-
-class BusyError(RuntimeError):
-    """Too many others want a prediction."""
-
-
-class WrongAnswerError(RuntimeError):
-    """The model's answer for its golden image is not the expected one, or is no answer for any image."""
-
-
-class UnknownLabelError(ValueError):
-    """A label that the model doesn't have."""
 
 
 class Stopwatch:
@@ -117,7 +112,7 @@ class Detector:
         :param max_side: the most pixels that a side may have, if less than the setting of this name.
         :param whole: the answer's image is wanted in full size; otherwise it is what the setting `reduce_jpegs` leaves.
         :raises SideTooLongError: a side is longer than the parameter `max_side`.
-        :raises ImageError: no picture, a damaged one or one that is too large by the settings.
+        :raises PictureError: no picture, a damaged one or one that is too large by the settings.
         :raises WrongAnswerError: as `predict`.
         """
         watch = Stopwatch()
@@ -135,7 +130,7 @@ class Detector:
         except SideTooLongError as error:
             if max_side and max_side < allowed:
                 raise
-            raise ImageTooLargeError(str(error)) from None
+            raise PictureTooLargeError(str(error)) from None
 
     def predict(
         self,
@@ -199,7 +194,7 @@ class Detector:
             return None
         try:
             image = decode_image(golden.image, self.settings.max_pixels)
-        except ImageError as error:
+        except PictureError as error:
             raise WrongAnswerError(f"the golden image can't be predicted: {error}") from error
         # The golden answer was given at the default thresholds, whatever this service is set to.
         return self.predict(image, Selection())

@@ -9,13 +9,11 @@ from typing import Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from barevision.errors import SettingsError
+
 _PREFIX = "BAREVISION_"
 #: Read by the tests, not by the service.
 _TEST_PREFIX = "BAREVISION_TEST_"
-
-
-class SettingsError(ValueError):
-    """A setting that doesn't exist or has an impossible value."""
 
 
 def _default_models_dir() -> Path:

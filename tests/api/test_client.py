@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from flask import Flask, Response, request
 
-from barevision.client import MOST_RETRIES, Client, Detection, ServiceError
+from barevision.client import MOST_RETRIES, Client, Detection
+from barevision.errors import ServiceError
 from barevision.models.catalogue import find_source
 from barevision.models.golden import differences
 from tests.support.serving import served

@@ -23,8 +23,9 @@ from werkzeug.datastructures import MultiDict
 from barevision.api import create_app
 from barevision.api.admission import SPARE_THREADS
 from barevision.cli import main
-from barevision.client import Client, ServiceError
+from barevision.client import Client
 from barevision.detector import Detector, load_detector
+from barevision.errors import ServiceError
 from barevision.models.golden import differences
 from barevision.pictures.decode import encode_image
 from barevision.serving.worker import THREADS

@@ -19,8 +19,8 @@ import pytest
 
 from barevision.detector import Detector, load_detector
 from barevision.engines import ENGINES
+from barevision.errors import ModelError
 from barevision.models.catalogue import find_source
-from barevision.models.errors import ModelError
 from barevision.models.golden import differences
 from barevision.models.store import prepare
 from barevision.settings import load_settings

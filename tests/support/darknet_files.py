@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from barevision.darknet.config import DarknetError, Section, parse_config
+from barevision.darknet.config import Section, parse_config
 from barevision.darknet.graph import build_model
+from barevision.errors import DarknetError
 
 TINY_CFG = """\
 [net]

@@ -10,9 +10,10 @@ import onnx
 import onnxruntime
 import pytest
 
-from barevision.darknet.config import DarknetError, parse_config
+from barevision.darknet.config import parse_config
 from barevision.darknet.graph import build_model
 from barevision.darknet.weights import Weights
+from barevision.errors import DarknetError
 from barevision.models.catalogue import find_source
 from tests.support.darknet_files import TINY_CFG, RandomWeights, error_of, weights_for, write_model
 

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from barevision.errors import ModelError
 from barevision.models.catalogue import ModelFile
 from barevision.models.download import download
-from barevision.models.errors import ModelError
 
 CONTENT = bytes(range(256)) * 4096
 HTML = b"<!DOCTYPE html><html><body>This page has moved.</body></html>"

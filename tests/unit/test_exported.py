@@ -16,11 +16,11 @@ from barevision.darknet.graph import build_model
 from barevision.detection.network_input import of_picture, to_blob
 from barevision.detection.network_output import Head
 from barevision.detection.selection import Detection, clip
-from barevision.detector import WrongAnswerError, load_detector
+from barevision.detector import load_detector
 from barevision.engines import ENGINES
+from barevision.errors import ModelError, WrongAnswerError
 from barevision.models import onnx_file
 from barevision.models.catalogue import find_source
-from barevision.models.errors import ModelError
 from barevision.models.onnx_file import read_exported
 from barevision.models.store import prepare
 from barevision.settings import load_settings

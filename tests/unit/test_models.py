@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barevision.darknet.config import DarknetError
 from barevision.detection.network_output import Head
-from barevision.detector import WrongAnswerError, load_detector
+from barevision.detector import load_detector
 from barevision.engines import load_engine
+from barevision.errors import DarknetError, ModelError, WrongAnswerError
 from barevision.models.catalogue import catalogue_names, find_source
-from barevision.models.errors import ModelError
 from barevision.models.golden import differences
 from barevision.models.store import prepare, requirements
 from barevision.settings import load_settings

@@ -1,4 +1,4 @@
-"""Damaged photos by the hundred, the same ones every time: an ImageError or a picture, and never much memory."""
+"""Damaged photos by the hundred, the same ones every time: an PictureError or a picture, and never much memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sys
 import pytest
 from PIL import Image
 
-from barevision.detection.errors import ImageError
+from barevision.errors import PictureError
 from barevision.pictures.decode import decode_image
 from tests.fuzz.pictures import KINDS, damaged, encode
 
@@ -34,14 +34,14 @@ def decode_mutations(kind: str) -> int:
     """Decodes them all; how many kilobytes that raised the process's peak by, beyond what a whole photo takes."""
     data, chance = encode(photo(), kind), random.Random(1)
     others = [encode(photo(), other) for other in KINDS]
-    with contextlib.suppress(ImageError):
+    with contextlib.suppress(PictureError):
         # A float TIFF is no picture to us.
         decode_image(data, _MAX_PIXELS)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(_MUTATIONS):
         try:
             assert decode_image(damaged(data, others, chance), _MAX_PIXELS).ndim == 3
-        except ImageError:
+        except PictureError:
             continue
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 

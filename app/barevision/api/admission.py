@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from werkzeug.exceptions import ClientDisconnected
 
-from barevision.detector import BusyError
+from barevision.errors import BusyError
 from barevision.serving.worker import THREADS
 
 #: Threads that predictions leave alone: they answer health checks and refuse what is too much.

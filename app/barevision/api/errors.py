@@ -17,8 +17,7 @@ from werkzeug.exceptions import (
 )
 
 from barevision.api.service import service
-from barevision.detection.errors import ImageError, ImageTooLargeError
-from barevision.detector import BusyError, UnknownLabelError
+from barevision.errors import BusyError, PictureError, PictureTooLargeError, UnknownLabelError
 
 _RETRY_SECONDS = 1
 _SHOWN_CHARACTERS = 80
@@ -65,12 +64,12 @@ def explain(error: Exception) -> Problem:
 
     What came unexpected is a 500 that tells nothing of the inside.
     """
-    if isinstance(error, ImageTooLargeError):
+    if isinstance(error, PictureTooLargeError):
         return Problem(413, "Content Too Large", str(error))
     # Gunicorn reads a body in chunks while the app does.
     if isinstance(error, ParseException):
         return Problem(400, "Bad Request", f"the body: {error}")
-    if isinstance(error, ImageError):
+    if isinstance(error, PictureError):
         return Problem(400, "Bad Request", str(error))
     if isinstance(error, UnknownLabelError):
         return Problem(422, "Unprocessable Entity", str(error))
@@ -104,5 +103,5 @@ def register_errors(app: Flask, dialects: dict[str, Form]) -> None:
                 return form(explain(error))
         return problem_response(explain(error))
 
-    for kind in (HTTPException, ParseException, ImageError, UnknownLabelError, BusyError):
+    for kind in (HTTPException, ParseException, PictureError, UnknownLabelError, BusyError):
         app.register_error_handler(kind, answer)

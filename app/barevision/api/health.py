@@ -11,7 +11,8 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from barevision.api.describe import operation
 from barevision.api.service import service
-from barevision.detector import Detector, WrongAnswerError
+from barevision.detector import Detector
+from barevision.errors import WrongAnswerError
 
 health = Blueprint("health", __name__)
 _log = logging.getLogger(__name__)

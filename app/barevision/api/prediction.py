@@ -12,7 +12,8 @@ from barevision.api.admission import stop_if_client_is_gone
 from barevision.api.record import record
 from barevision.api.service import service
 from barevision.detection.selection import Selection
-from barevision.detector import Answer, BusyError, Stopwatch
+from barevision.detector import Answer, Stopwatch
+from barevision.errors import BusyError
 
 #: From an encoded picture and what to select to an answer; and from the longest side allowed, for one to be drawn on.
 Predict = Callable[..., Answer]

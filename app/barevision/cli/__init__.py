@@ -8,35 +8,20 @@ from barevision import __version__
 from barevision.cli.models import models
 from barevision.cli.predict import predict
 from barevision.cli.serve import serve
-from barevision.settings import SettingsError
+from barevision.errors import BarevisionError
 
 # The rest of the package is imported where it is used: OpenCV, ONNX and an engine together take a second, which --help
 # and a misspelt option should not cost.
 
 
 class _Group(click.Group):
-    """A group of commands whose expected failures end in one line on stderr, not in a traceback."""
+    """A group of commands whose foreseen failures end in one line on stderr, not in a traceback."""
 
     def invoke(self, context: click.Context) -> object:
         try:
             return super().invoke(context)
-        except (click.exceptions.Exit, click.Abort):
-            # RuntimeErrors, too.
-            raise
-        except (RuntimeError, ValueError) as error:
-            if isinstance(error, _expected()):
-                raise click.ClickException(str(error)) from error
-            raise
-
-
-def _expected() -> tuple[type[Exception], ...]:
-    from barevision.client import ServiceError
-    from barevision.darknet.config import DarknetError
-    from barevision.detector import WrongAnswerError
-    from barevision.engines import EngineError
-    from barevision.models.errors import ModelError
-
-    return SettingsError, ModelError, DarknetError, EngineError, ServiceError, WrongAnswerError
+        except BarevisionError as error:
+            raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -197,7 +197,7 @@ def _check_service(url: str, settings: Settings, as_json: bool) -> None:
 
 def _check_served(source: ModelSource, client: Client) -> None:
     """Raises `WrongAnswerError` if the service has another model, or this one in another size."""
-    from barevision.detector import WrongAnswerError
+    from barevision.errors import WrongAnswerError
 
     served = client.info().get("model", {})
     wanted = {"name": source.name}
@@ -209,8 +209,8 @@ def _check_served(source: ModelSource, client: Client) -> None:
 
 
 def _source(model: str, sha256: str | None, name: str | None, directory: Path) -> ModelSource:
+    from barevision.errors import ModelError
     from barevision.models.catalogue import check_sha256, find_source, parse_reference, url_source
-    from barevision.models.errors import ModelError
 
     if sha256:
         check_sha256(sha256)
@@ -227,7 +227,8 @@ def _source(model: str, sha256: str | None, name: str | None, directory: Path) -
 
 def _compare(expected: list[dict], found: list[dict], as_json: bool) -> None:
     """Prints both answers, and raises `WrongAnswerError` if they differ."""
-    from barevision.detector import WrongAnswerError, check_answer
+    from barevision.detector import check_answer
+    from barevision.errors import WrongAnswerError
 
     answers = {"expected": expected, "found": found}
     if not as_json:

@@ -14,6 +14,7 @@ import click
 
 from barevision.cli.inputs import Picture, find_pictures, is_one_picture
 from barevision.cli.options import Share, json_option, model_option, progress
+from barevision.errors import BarevisionError
 from barevision.settings import Settings, load_settings
 
 #: An encoded picture to what /predict answers for it.
@@ -103,7 +104,7 @@ class _Run:
             self._show(picture.name)
             try:
                 answer = _predict(picture, ask, save)
-            except (OSError, ValueError, RuntimeError) as error:
+            except (OSError, BarevisionError) as error:
                 self._fail(f"{click.format_filename(picture.name)}: {error}")
             else:
                 self.answers[picture.name] = answer
@@ -152,7 +153,8 @@ def _labels(text: str) -> list[str]:
 
 
 def _local(settings: Settings, parameters: dict) -> Ask:
-    from barevision.detector import UnknownLabelError, load_detector
+    from barevision.detector import load_detector
+    from barevision.errors import UnknownLabelError
 
     detector = load_detector(settings, progress())
     try:

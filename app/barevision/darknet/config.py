@@ -6,10 +6,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-
-class DarknetError(ValueError):
-    """A network that can't be read. The message names the file, the section, the line and what was expected."""
-
+from barevision.errors import DarknetError
 
 # Options that change how a network is trained, not what it answers. They are accepted and ignored; any other
 # option that nobody here understands is an error, because ignoring it could change the answer.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from barevision.darknet.config import DarknetError, Section
+from barevision.darknet.config import Section
+from barevision.errors import DarknetError
 
 _NOT_WEIGHTS = {
     b"<!DOCTYPE": "an HTML page",

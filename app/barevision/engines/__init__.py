@@ -8,10 +8,6 @@ from typing import Protocol
 import numpy as np
 
 
-class EngineError(RuntimeError):
-    """A network that an engine can't load or run."""
-
-
 class Engine(Protocol):
     """A loaded network. `infer` may be called from several threads at once."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from barevision.engines import EngineError
+from barevision.errors import EngineError
 
 # The Linux wheel carries telemetry; nothing of ours phones home.
 onnxruntime.disable_telemetry_events()

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import onnx
 
-from barevision.engines import EngineError
+from barevision.errors import EngineError
 
 
 class OpenCVEngine:

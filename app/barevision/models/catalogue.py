@@ -18,7 +18,7 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from barevision.models.errors import ModelError
+from barevision.errors import ModelError
 from barevision.models.golden import Golden
 
 #: The model inside this package.

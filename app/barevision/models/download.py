@@ -10,8 +10,8 @@ from pathlib import Path
 
 import requests
 
+from barevision.errors import ModelError
 from barevision.models.catalogue import ModelFile, file_sha256
-from barevision.models.errors import ModelError
 
 _CHUNK = 1 << 18
 #: The most that is fetched where nobody says how large the file is.

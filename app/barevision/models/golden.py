@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barevision.answers import is_answer
-from barevision.models.errors import ModelError
+from barevision.errors import ModelError
 
 #: Boxes may differ by this many pixels at each side, confidences by this much: more than engines and processors differ.
 PIXEL_TOLERANCE = 2

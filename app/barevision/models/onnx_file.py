@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
 from barevision.detection.network_output import Head
-from barevision.models.errors import ModelError
+from barevision.errors import ModelError
 
 #: Part of a prepared model's name: raise it whenever the same .onnx gives another prepared file or head.
 READER_VERSION = 1
@@ -169,7 +169,8 @@ def _close(model: onnx.ModelProto, dims: list[int | None], size: tuple[int, int]
 
 def _note_answers(model: onnx.ModelProto, dims: list[int]) -> None:
     """Writes down how large the answers for an input of `dims` are: graphs with open sides compute it as they run."""
-    from barevision.engines.onnx_runtime import EngineError, answer_shapes
+    from barevision.engines.onnx_runtime import answer_shapes
+    from barevision.errors import EngineError
 
     try:
         shapes = answer_shapes(model.SerializeToString(), np.zeros(dims, np.float32))

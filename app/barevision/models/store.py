@@ -21,9 +21,9 @@ from barevision.darknet.config import parse_config
 from barevision.darknet.graph import CONVERTER_VERSION, build_model
 from barevision.darknet.weights import Weights
 from barevision.detection.network_output import Head
+from barevision.errors import ModelError
 from barevision.models.catalogue import EMBEDDED, PINNED, ModelFile, ModelSource, file_sha256
 from barevision.models.download import Progress, download, is_fetched_into
-from barevision.models.errors import ModelError
 from barevision.models.golden import Golden
 from barevision.models.onnx_file import READER_VERSION, Exported, read_exported
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from barevision.detection.errors import ImageError, ImageTooLargeError
+from barevision.errors import PictureError, PictureTooLargeError
 
 # A photo has a dozen boxes, and a handful of units in each of at most a hundred tiles.
 _MAX_BOXES = 10_000
@@ -30,8 +30,8 @@ def still_avif(data: bytes) -> bytes:
 def check_avif_frames(data: bytes, pixels: int, max_pixels: int) -> None:
     """Holds the frames inside the AVIF file `data` against the `pixels` that its header announces.
 
-    :raises ImageTooLargeError: they may have many more.
-    :raises ImageError: they can't be found.
+    :raises PictureTooLargeError: they may have many more.
+    :raises PictureError: they can't be found.
     """
     announced = possible = 0
     try:
@@ -39,9 +39,9 @@ def check_avif_frames(data: bytes, pixels: int, max_pixels: int) -> None:
             announced += frame.width * frame.height
             possible += frame.largest
     except IndexError as error:
-        raise ImageError("the picture is damaged or cut short: its AV1 frames can't be found") from error
+        raise PictureError("the picture is damaged or cut short: its AV1 frames can't be found") from error
     if announced > _FRAMES_PER_PICTURE * pixels + _THUMBNAIL_PIXELS or possible > _FRAMES_PER_LIMIT * max_pixels:
-        raise ImageTooLargeError(
+        raise PictureTooLargeError(
             f"the picture has {pixels} pixels by its header, but its AV1 frames up to {possible}; save it anew"
         )
 
@@ -61,7 +61,7 @@ def _frames(data: bytes) -> Iterator[_Frame]:
         for kind, unit in _units(item):
             found += 1
             if found > _MAX_UNITS:
-                raise ImageError(f"the picture has more than {_MAX_UNITS} AV1 units; save it anew")
+                raise PictureError(f"the picture has more than {_MAX_UNITS} AV1 units; save it anew")
             if kind == _SEQUENCE_HEADER:
                 yield _sequence_header(unit)
 
@@ -100,7 +100,7 @@ def _boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
         elif size == 0:
             size = len(data) - start
         yield kind, reader.take(size - (reader.position - start))
-    raise ImageError(f"the picture has more than {_MAX_BOXES} boxes; save it anew")
+    raise PictureError(f"the picture has more than {_MAX_BOXES} boxes; save it anew")
 
 
 def _av1_items(data: bytes) -> Iterator[memoryview]:
@@ -108,17 +108,17 @@ def _av1_items(data: bytes) -> Iterator[memoryview]:
     file = memoryview(data)
     metas = [content for kind, content in _boxes(file) if kind == b"meta"]
     if len(metas) != 1:
-        raise ImageError("the picture is damaged or a film: it has no still picture")
+        raise PictureError("the picture is damaged or a film: it has no still picture")
     # Four bytes of version and flags precede the boxes.
     meta = dict(_boxes(metas[0][4:]))
     if not {b"iinf", b"iloc"} <= meta.keys():
-        raise ImageError("the picture is damaged: it doesn't say where its frames are")
+        raise PictureError("the picture is damaged: it doesn't say where its frames are")
     wanted = _av1_item_numbers(meta[b"iinf"])
     sources = (file, meta.get(b"idat", memoryview(b"")))
     for number, method, extents in _locations(meta[b"iloc"]):
         if number in wanted:
             if method >= len(sources):
-                raise ImageError("the picture's frames are parts of each other, which is not supported")
+                raise PictureError("the picture's frames are parts of each other, which is not supported")
             yield _joined(sources[method], extents, len(data))
 
 
@@ -130,7 +130,7 @@ def _joined(source: memoryview, extents: list[tuple[int, int]], limit: int) -> m
             raise IndexError("beyond the end")
         pieces.append(source[offset:end])
     if sum(map(len, pieces)) > limit:
-        raise ImageError("the picture's frames are larger than its file")
+        raise PictureError("the picture's frames are larger than its file")
     return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
 
 
@@ -167,7 +167,7 @@ def _locations(iloc: memoryview) -> Iterator[tuple[int, int, list[tuple[int, int
             extents.append((base + reader.number(offset_size), reader.number(length_size)))
             entries += 1
             if entries > _MAX_BOXES:
-                raise ImageError(f"the picture is in more than {_MAX_BOXES} pieces; save it anew")
+                raise PictureError(f"the picture is in more than {_MAX_BOXES} pieces; save it anew")
         yield number, method, extents
 
 

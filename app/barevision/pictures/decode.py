@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from barevision.detection.errors import ImageError, ImageTooLargeError, SideTooLongError
+from barevision.errors import PictureError, PictureTooLargeError, SideTooLongError
 from barevision.pictures.avif import check_avif_frames
 from barevision.pictures.header import Header, read_header
 
@@ -48,9 +48,9 @@ def decode_image(data: bytes, max_pixels: int, max_side: int | None = None) -> n
     16 bits become 8: by the smallest of 8, 10, 12, 14 and 16 bits that holds the picture's largest value, so that what
     a 12-bit camera wrote is not black.
 
-    :raises ImageTooLargeError: the header announces more than `max_pixels`; nothing was decoded.
+    :raises PictureTooLargeError: the header announces more than `max_pixels`; nothing was decoded.
     :raises SideTooLongError: the same of one side and `max_side`.
-    :raises ImageError: no picture, a damaged one, or a format outside `FORMATS`.
+    :raises PictureError: no picture, a damaged one, or a format outside `FORMATS`.
     """
     return decode_reduced(data, max_pixels, max_side)[0]
 
@@ -82,11 +82,12 @@ def decode_reduced(
 def encode_image(image: np.ndarray, extension: str) -> bytes:
     """`image`, uint8 (height, width, 3) BGR, as a file of the kind that `extension` ('.jpg', '.png') names.
 
-    :raises ValueError: a side is longer than `LARGEST_SIDES` allows.
+    :raises SideTooLongError: a side is longer than `LARGEST_SIDES` allows.
     """
     height, width = image.shape[:2]
     if max(height, width) > LARGEST_SIDES[extension]:
-        raise ValueError(f"a {extension} picture has {LARGEST_SIDES[extension]} pixels a side, not {width}x{height}")
+        allowed = LARGEST_SIDES[extension]
+        raise SideTooLongError(f"{width}x{height} pixels, but a {extension} picture may have {allowed} a side")
     _, data = cv2.imencode(extension, image)
     return data.tobytes()
 
@@ -94,7 +95,9 @@ def encode_image(image: np.ndarray, extension: str) -> bytes:
 def _check_size(header: Header, max_pixels: int, max_side: int | None) -> None:
     for what, (width, height) in (("picture has", header.size), ("picture's tiles have", header.tile)):
         if width * height > max_pixels:
-            raise ImageTooLargeError(f"the {what} {width}x{height} = {width * height} pixels, allowed are {max_pixels}")
+            raise PictureTooLargeError(
+                f"the {what} {width}x{height} = {width * height} pixels, allowed are {max_pixels}"
+            )
     if max_side and max(header.size) > max_side:
         width, height = header.size
         raise SideTooLongError(f"the picture has {width}x{height} pixels, allowed are {max_side} a side")
@@ -119,11 +122,11 @@ def _decode_unchanged(header: Header) -> np.ndarray:
     if header.format != "TIFF":
         _expected(image, header.size)
     if image.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"the picture has {image.dtype} samples; save it with 8 or 16 bits each")
+        raise PictureError(f"the picture has {image.dtype} samples; save it with 8 or 16 bits each")
     if image.dtype == np.uint16:
         image = _to_8_bits(image)
     if image.ndim == 3 and image.shape[2] not in (3, 4):
-        raise ImageError(f"the picture has {image.shape[2]} channels; save it in grey or in colour")
+        raise PictureError(f"the picture has {image.shape[2]} channels; save it in grey or in colour")
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     if image.shape[2] == 3:
@@ -147,16 +150,16 @@ def _avif_pixels(data: bytes) -> np.ndarray:
             return np.asarray(picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB"))
     except Exception as error:
         # As with headers.
-        raise ImageError(f"the picture can't be decoded: {error}") from error
+        raise PictureError(f"the picture can't be decoded: {error}") from error
 
 
 def _imdecode(data: bytes, flags: int) -> np.ndarray:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise ImageError(f"the picture can't be decoded: {error.err}") from error
+        raise PictureError(f"the picture can't be decoded: {error.err}") from error
     if image is None:
-        raise ImageError("the picture can't be decoded: it is damaged, cut short or of an unsupported kind")
+        raise PictureError("the picture can't be decoded: it is damaged, cut short or of an unsupported kind")
     return image
 
 
@@ -164,7 +167,7 @@ def _expected(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """`image`, if its (width, height) is `size`: boxes rest on that."""
     height, width = image.shape[:2]
     if (width, height) != size:
-        raise ImageError(f"the picture is damaged: it has {width}x{height} pixels where its header says {size}")
+        raise PictureError(f"the picture is damaged: it has {width}x{height} pixels where its header says {size}")
     return image
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from barevision.detection.errors import ImageError
+from barevision.errors import PictureError
 from barevision.pictures.avif import still_avif
 from barevision.pictures.limits import check_jpeg_scans, check_tiff_directory, jpeg_segments, still_png
 
@@ -52,10 +52,10 @@ class Header:
 def read_header(data: bytes) -> Header:
     """The header of the encoded picture `data`.
 
-    :raises ImageError: no picture, a damaged one, or a format outside `FORMATS`.
+    :raises PictureError: no picture, a damaged one, or a format outside `FORMATS`.
     """
     if not data:
-        raise ImageError("the picture is empty, not a byte was sent")
+        raise PictureError("the picture is empty, not a byte was sent")
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg(data)
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -76,7 +76,7 @@ def _jpeg(data: bytes) -> Header:
             height, width = struct.unpack_from(">2H", content, 1)
             check_jpeg_scans(data)
             return Header("JPEG", _checked(width, height), _orientation(exif), data)
-    raise ImageError("the picture can't be decoded: it is damaged or cut short, its JPEG header has no size")
+    raise PictureError("the picture can't be decoded: it is damaged or cut short, its JPEG header has no size")
 
 
 def _png(data: bytes) -> Header:
@@ -87,7 +87,7 @@ def _png(data: bytes) -> Header:
 
 def _gif(data: bytes) -> Header:
     if len(data) < 13:
-        raise ImageError("the picture is cut short: it ends within its header")
+        raise PictureError("the picture is cut short: it ends within its header")
     return Header("GIF", _checked(*struct.unpack_from("<2H", data, 6)), 1, data)
 
 
@@ -100,19 +100,19 @@ def _others(data: bytes) -> Header:
         with Image.open(io.BytesIO(data), formats=_READ_BY_PILLOW) as picture:
             header = Header(picture.format, picture.size, _orientation(picture.info.get("exif", b"")), data)
             return _tiff(picture, header) if picture.format == "TIFF" else header
-    except ImageError:
+    except PictureError:
         raise
     except Exception as error:
         # Pillow's parsers raise whatever their struct and index operations do on damaged headers.
         allowed = ", ".join(FORMATS)
-        raise ImageError(f"this is no picture in one of these formats: {allowed}") from error
+        raise PictureError(f"this is no picture in one of these formats: {allowed}") from error
 
 
 def _tiff(picture: Image.Image, header: Header) -> Header:
     tags = picture.tag_v2
     bits, formats = tags.get(_BITS, (1,)), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))
     if max(bits) > 16 or set(formats) != {_UNSIGNED}:
-        raise ImageError("the TIFF picture has signed, float or 32-bit samples; save it with 8 or 16 bits each")
+        raise PictureError("the TIFF picture has signed, float or 32-bit samples; save it with 8 or 16 bits each")
     return replace(
         header,
         # OpenCV turns TIFF pictures, whatever it is told.
@@ -125,7 +125,7 @@ def _tiff(picture: Image.Image, header: Header) -> Header:
 
 def _checked(width: int, height: int) -> tuple[int, int]:
     if not (width and height):
-        raise ImageError(f"the picture is damaged: by its header it has {width}x{height} pixels")
+        raise PictureError(f"the picture is damaged: by its header it has {width}x{height} pixels")
     return width, height
 
 

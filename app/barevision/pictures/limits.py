@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from barevision.detection.errors import ImageError
+from barevision.errors import PictureError
 
 _PNG_SIGNATURE_BYTES = 8
 # Encoders write chunks of 8 KiB and more: this many are 800 MB of them. Each one costs a microsecond here.
@@ -32,18 +32,20 @@ def still_png(data: bytes) -> tuple[bytes, bytes]:
 
     OpenCV allocates what a chunk's length field says (4 GB at will), and three more pictures for an animation.
 
-    :raises ImageError: a chunk reaches beyond the end of the file, there are too many, or no header is the first one.
+    :raises PictureError: a chunk reaches beyond the end of the file, there are too many, or no header is the first one.
     """
     parts, exif, position = [data[:_PNG_SIGNATURE_BYTES]], b"", _PNG_SIGNATURE_BYTES
     for number in range(_MAX_PNG_CHUNKS):
         if position + 12 > len(data):
-            raise ImageError("the picture is cut short: it ends before its last chunk")
+            raise PictureError("the picture is cut short: it ends before its last chunk")
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if end > len(data):
-            raise ImageError(f"the picture is damaged or cut short: chunk {kind!r} at byte {position} is not all there")
+            raise PictureError(
+                f"the picture is damaged or cut short: chunk {kind!r} at byte {position} is not all there"
+            )
         if (kind == b"IHDR") != (number == 0) or (number == 0 and length != _PNG_HEADER_BYTES):
-            raise ImageError(f"the picture is damaged: chunk {kind!r} at byte {position} is not what it must be")
+            raise PictureError(f"the picture is damaged: chunk {kind!r} at byte {position} is not what it must be")
         if kind in _PNG_CHUNKS:
             parts.append(data[position:end])
         elif kind == b"eXIf":
@@ -51,11 +53,11 @@ def still_png(data: bytes) -> tuple[bytes, bytes]:
         position = end
         if kind == b"IEND":
             return b"".join(parts), exif
-    raise ImageError(f"the picture has more than {_MAX_PNG_CHUNKS} chunks; save it anew")
+    raise PictureError(f"the picture has more than {_MAX_PNG_CHUNKS} chunks; save it anew")
 
 
 def check_jpeg_scans(data: bytes) -> None:
-    """Raises `ImageError` if the JPEG file `data` has so many scans that decoding takes minutes."""
+    """Raises `PictureError` if the JPEG file `data` has so many scans that decoding takes minutes."""
     # Usually settled here. More may stand in what is no scan: a film behind the photo, a thumbnail, a profile.
     if data.count(b"\xff\xda") <= _MAX_JPEG_SCANS:
         return
@@ -63,13 +65,13 @@ def check_jpeg_scans(data: bytes) -> None:
     for marker, _ in jpeg_segments(data):
         scans += marker == _SOS
         if scans > _MAX_JPEG_SCANS:
-            raise ImageError(f"the picture has more than {_MAX_JPEG_SCANS} progressive scans; save it with fewer")
+            raise PictureError(f"the picture has more than {_MAX_JPEG_SCANS} progressive scans; save it with fewer")
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker and content of each segment of the JPEG file `data`, up to its end; the scans' pixels are skipped.
 
-    :raises ImageError: there are too many.
+    :raises PictureError: there are too many.
     """
     position = 2
     for _ in range(_MAX_JPEG_SEGMENTS):
@@ -82,17 +84,17 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
             length = max(2, int.from_bytes(data[position : position + 2], "big"))
             yield marker, data[position + 2 : position + length]
             position += length
-    raise ImageError(f"the picture has more than {_MAX_JPEG_SEGMENTS} JPEG segments; save it anew")
+    raise PictureError(f"the picture has more than {_MAX_JPEG_SEGMENTS} JPEG segments; save it anew")
 
 
 def check_tiff_directory(data: bytes) -> None:
-    """Raises `ImageError` if the first directory of the TIFF file `data` is too long to be looked through."""
+    """Raises `PictureError` if the first directory of the TIFF file `data` is too long to be looked through."""
     order = "<" if data.startswith(b"II") else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     try:
         (start,) = struct.unpack_from(f"{order}Q", data, 8) if big else struct.unpack_from(f"{order}I", data, 4)
         (tags,) = struct.unpack_from(f"{order}{'Q' if big else 'H'}", data, min(start, len(data)))
     except struct.error:
-        raise ImageError("the picture is damaged or cut short: its TIFF directory is not there") from None
+        raise PictureError("the picture is damaged or cut short: its TIFF directory is not there") from None
     if tags > _MAX_TIFF_TAGS:
-        raise ImageError(f"the picture has {tags} TIFF tags, allowed are {_MAX_TIFF_TAGS}")
+        raise PictureError(f"the picture has {tags} TIFF tags, allowed are {_MAX_TIFF_TAGS}")

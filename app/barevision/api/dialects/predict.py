@@ -13,9 +13,9 @@ from barevision.api.prediction import Predict, turn
 from barevision.api.record import record
 from barevision.api.service import service
 from barevision.api.uploads import Upload, read_pictures
-from barevision.detection.errors import ImageError, SideTooLongError
 from barevision.detection.selection import Selection
 from barevision.detector import Stopwatch
+from barevision.errors import PictureError, SideTooLongError
 from barevision.pictures.annotate import annotate
 from barevision.pictures.decode import LARGEST_SIDES, encode_image
 
@@ -101,5 +101,5 @@ def _answer_of_several(predict_picture: Predict, upload: Upload, selection: Sele
     """A picture that can't be read loses its own answer, not the others'."""
     try:
         return {"file": upload.name, "objects": predict_picture(upload.read(), selection).objects}
-    except ImageError as error:
+    except PictureError as error:
         return {"file": upload.name, "problem": problem_document(explain(error))}
