@@ -27,7 +27,7 @@ from barevision.errors import (
 from barevision.models.catalogue import find_source
 from barevision.models.download import Progress
 from barevision.models.golden import differences
-from barevision.models.store import PreparedModel, prepare
+from barevision.models.prepare import PreparedModel, prepare
 from barevision.pictures.decode import decode_image, decode_reduced
 from barevision.settings import Settings
 

@@ -22,7 +22,7 @@ from barevision.engines import ENGINES
 from barevision.errors import ModelError
 from barevision.models.catalogue import find_source
 from barevision.models.golden import differences
-from barevision.models.store import prepare
+from barevision.models.prepare import prepare
 from barevision.settings import load_settings
 
 # Before its import: it would install packages, and ask the network whether there is one.

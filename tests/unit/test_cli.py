@@ -21,7 +21,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from barevision.cli import main
-from barevision.models.catalogue import file_sha256, find_source
+from barevision.models.catalogue import find_source
+from barevision.models.source import file_sha256
 from barevision.pictures.decode import encode_image
 from tests.support.darknet_files import write_model
 from tests.support.onnx_files import network, write_network

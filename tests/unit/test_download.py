@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import pytest
 
 from barevision.errors import ModelError
-from barevision.models.catalogue import ModelFile
 from barevision.models.download import download
+from barevision.models.source import ModelFile
 
 CONTENT = bytes(range(256)) * 4096
 HTML = b"<!DOCTYPE html><html><body>This page has moved.</body></html>"

@@ -21,8 +21,8 @@ from barevision.engines import ENGINES
 from barevision.errors import ModelError, WrongAnswerError
 from barevision.models import onnx_file
 from barevision.models.catalogue import find_source
-from barevision.models.onnx_file import read_exported
-from barevision.models.store import prepare
+from barevision.models.onnx_file import read_onnx_file
+from barevision.models.prepare import prepare
 from barevision.settings import load_settings
 from tests.support.darknet_files import TINY_CFG, RandomWeights
 from tests.support.onnx_files import METADATA, network, write_network
@@ -133,12 +133,12 @@ def test_the_form_of_the_head_is_told_from_shape_and_metadata(
 ) -> None:
     given = {key: value for key, value in {**METADATA, **metadata}.items() if value}
     path = write_network(tmp_path / "best.onnx", network(np.zeros(shape), given))
-    assert read_exported(path).head == Head(form, "letterbox")
+    assert read_onnx_file(path).head == Head(form, "letterbox")
 
 
 def test_our_own_export_is_stretched_and_answers_as_the_network_it_was_made_of(tmp_path: Path) -> None:
     model = build_model(parse_config(TINY_CFG, "a.cfg"), RandomWeights(), ["cat", "dog"])
-    found = read_exported(write_network(tmp_path / "ours.onnx", model))
+    found = read_onnx_file(write_network(tmp_path / "ours.onnx", model))
     assert found.head == Head("relative", "stretch")
     assert found.labels == ["cat", "dog"]
 
@@ -305,7 +305,7 @@ def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(onnx_file, "MAX_BYTES", 100)
     path = write_network(tmp_path / "best.onnx", network(_ZEROS))
     with pytest.raises(ModelError, match="allowed are 100"):
-        read_exported(path)
+        read_onnx_file(path)
 
 
 def test_a_fixed_size_is_not_changed(tmp_path: Path) -> None:

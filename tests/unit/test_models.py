@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barevision.detection.network_output import Head
 from barevision.detector import load_detector
 from barevision.engines import load_engine
 from barevision.errors import DarknetError, ModelError, WrongAnswerError
 from barevision.models.catalogue import catalogue_names, find_source
 from barevision.models.golden import differences
-from barevision.models.store import prepare, requirements
+from barevision.models.prepare import prepare
 from barevision.settings import load_settings
 from tests.support.darknet_files import TINY_CFG, write_model
 
@@ -51,20 +50,20 @@ def test_the_catalogues_small_files_are_the_real_ones(assets: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ("yolov3@", "the size '' of 'yolov3@' is none"),
+        ("yolov3@", "'' in 'yolov3@' is not a size"),
         ("yolov3@big", "expected one like yolov3@608 or yolov3@640x384"),
         ("yolov3@0", "out of range, allowed are 1 to 4096"),
         ("yolov3@5000", "out of range"),
-        ("yolov3@608x", "is none"),
-        ("yolov3#sha256=abc", "'abc' is no sha256"),
+        ("yolov3@608x", "is not a size"),
+        ("yolov3#sha256=abc", "'abc' is not a sha256"),
         ("yolov3#sha256=" + "0" * 64, "the catalogue has sha256 523e4e69"),
         ("roadsigns#sha256=" + "0" * 64, "a sha256 is for models that are downloaded"),
         ("https://example.org/best.pt", "names no .onnx file"),
         ("https:///best.onnx", "names no .onnx file"),
-        ("https://[::1/best.onnx", "is no address"),
+        ("https://[::1/best.onnx", "is not an address"),
         ("https://user:secret@example.org/best.onnx", "has a password in it"),
-        ("https://example.org/yolov3.onnx", "can't be the name.*none of the catalogue's"),
-        ("https://example.org/..%2f..%2f.onnx", "'' can't be the name"),
+        ("https://example.org/yolov3.onnx", "can't be called 'yolov3'.*none of the catalogue's"),
+        ("https://example.org/..%2f..%2f.onnx", "can't be called ''"),
         ("x" * 5000, "unknown model"),
         ("a\0b", "unknown model"),
     ],
@@ -92,16 +91,6 @@ def test_a_folder_whose_name_looks_like_a_size_is_that_folder(tmp_path: Path) ->
     folder = write_model(tmp_path / "mine@64")
     assert find_source(str(folder)).name == "mine@64"
     assert find_source(f"{folder}@128x64").input_size == (64, 128)
-
-
-def test_manifests_of_older_releases_are_darknets(tmp_path: Path) -> None:
-    source = find_source(str(write_model(tmp_path / "mine")))
-    manifest = prepare(source, tmp_path / "models").path.with_suffix(".json")
-    content = json.loads(manifest.read_text())
-    assert content.pop("head") == {"form": "relative", "fit": "stretch"}
-    manifest.write_text(json.dumps(content))
-    prepared = prepare(source, tmp_path / "models")
-    assert (prepared.changed, prepared.head) == (False, Head("relative", "stretch"))
 
 
 def test_an_unknown_model_is_an_error_that_lists_the_known_ones() -> None:
@@ -139,7 +128,7 @@ def test_texts_may_have_a_byte_order_mark(tmp_path: Path) -> None:
 def test_texts_in_another_encoding_are_refused(tmp_path: Path, name: str) -> None:
     folder = write_model(tmp_path / "mine")
     (folder / name).write_bytes((folder / name).read_bytes() + "# café\n".encode("latin-1"))
-    with pytest.raises(ModelError, match=rf"{name} is no UTF-8 text .* save it as UTF-8"):
+    with pytest.raises(ModelError, match=rf"{name} is not UTF-8 text .* save it as UTF-8"):
         prepare(find_source(str(folder)), tmp_path / "models")
 
 
@@ -246,13 +235,13 @@ def test_several_at_once_prepare_one_right_file(tmp_path: Path) -> None:
 
 
 def test_requirements_grow_with_the_weights_and_the_pictures() -> None:
-    disk, memory = requirements(find_source("yolov3"), 0)
+    disk, memory = find_source("yolov3").requirements(0)
     assert disk > 2 * 248_007_048
     # Seen resident: 829 MB.
     assert 800e6 < memory < 1100e6
-    assert requirements(find_source("yolov3-tiny"), 0)[1] < memory
+    assert find_source("yolov3-tiny").requirements(0)[1] < memory
     # Seen at the peak, beside Python and the libraries: 1 GB for 49 million pixels of AVIF.
-    assert requirements(find_source("yolov3"), 49_000_000)[1] - memory > 1e9
+    assert find_source("yolov3").requirements(49_000_000)[1] - memory > 1e9
 
 
 def test_a_golden_answer_decides(tmp_path: Path) -> None:

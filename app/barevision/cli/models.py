@@ -13,7 +13,7 @@ from barevision.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from barevision.client import Client
-    from barevision.models.catalogue import ModelSource
+    from barevision.models.source import ModelSource
 
 _sha256_option = click.option(
     "--sha256", help="What the .weights or .onnx file must have. Remembered, once a file was seen to have it."
@@ -38,7 +38,8 @@ def list_models(models_dir: Path | None, as_json: bool) -> None:
     disk and memory are estimates for the serving machine. The time is that of one inference, where 'prepare' measured
     it on this machine.
     """
-    from barevision.models.catalogue import catalogue_names, pulled_names
+    from barevision.models.catalogue import catalogue_names
+    from barevision.models.pins import pulled_names
 
     settings = load_settings(models_dir=models_dir)
     names = catalogue_names() + pulled_names(settings.models_dir)
@@ -111,14 +112,14 @@ def prepare(model: str, models_dir: Path | None, as_json: bool) -> None:
     """Fetches MODEL, converts it and checks its golden image; converts nothing if that was done."""
     from barevision.detector import load_detector
     from barevision.models.catalogue import find_source
-    from barevision.models.store import remember_seconds
+    from barevision.models.prepare import write_seconds
 
     settings = load_settings(model=model, models_dir=models_dir)
     detector = load_detector(settings, progress())
     finding = detector.check()
     prepared, seconds = detector.model, detector.seconds_of_inference()
     source = find_source(model, settings.models_dir)
-    remember_seconds(source, settings.models_dir, _how(settings), seconds)
+    write_seconds(source, settings.models_dir, _how(settings), seconds)
     if as_json:
         row = {
             **_requirements(model, source, settings),
@@ -210,7 +211,8 @@ def _check_served(source: ModelSource, client: Client) -> None:
 
 def _source(model: str, sha256: str | None, name: str | None, directory: Path) -> ModelSource:
     from barevision.errors import ModelError
-    from barevision.models.catalogue import check_sha256, find_source, parse_reference, url_source
+    from barevision.models.catalogue import find_source, url_source
+    from barevision.models.reference import check_sha256, parse_reference
 
     if sha256:
         check_sha256(sha256)
@@ -255,7 +257,8 @@ def _how(settings: Settings) -> str:
 
 def _row(model: str, settings: Settings) -> dict:
     from barevision.models.catalogue import find_source
-    from barevision.models.store import is_downloaded, is_prepared, measured_seconds
+    from barevision.models.prepare import is_prepared, read_seconds
+    from barevision.models.store import is_downloaded
 
     source = find_source(model, settings.models_dir)
     return {
@@ -264,14 +267,12 @@ def _row(model: str, settings: Settings) -> dict:
         "input": list(source.input_size or ()) or None,
         "downloaded": is_downloaded(source, settings.models_dir),
         "prepared": is_prepared(source, settings.models_dir),
-        "seconds": measured_seconds(source, settings.models_dir, _how(settings)),
+        "seconds": read_seconds(source, settings.models_dir, _how(settings)),
     }
 
 
 def _requirements(model: str, source: ModelSource, settings: Settings) -> dict:
-    from barevision.models.store import requirements
-
-    disk, memory = requirements(source, settings.concurrency * settings.max_pixels)
+    disk, memory = source.requirements(settings.concurrency * settings.max_pixels)
     return {
         "model": model,
         "description": source.description,

@@ -81,7 +81,7 @@ def _app_or_failure(model: str | None) -> Callable:
 
 def _become_gunicorn(model: str | None, host: str, port: int) -> NoReturn:
     from barevision.models.catalogue import find_source
-    from barevision.models.store import prepare
+    from barevision.models.prepare import prepare
 
     listener = _listen(host, port)
     settings = load_settings(model=model)

@@ -19,6 +19,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from barevision.darknet.config import Section
+from barevision.darknet.limits import LARGEST_OUTPUT, LARGEST_SIDE
 from barevision.darknet.weights import Weights
 
 # Part of a prepared model's name: raise it whenever the same .cfg and .weights give another graph.
@@ -31,10 +32,7 @@ _IR_VERSION = 8
 # published accuracies and the golden answers rest on.
 _BATCH_NORM_EPSILON = 1e-6
 _LEAKY_SLOPE = 0.1
-# Far above every published network, and far below what ends in a MemoryError: pixels a side of the input, numbers in a
-# section's output (1 GB), boxes of a [yolo] or [region] section.
-_MAX_SIDE = 4096
-_MAX_NUMBERS = 2**28
+# Boxes of a [yolo] or [region] section: far above every published network.
 _MAX_ROWS = 2**20
 
 
@@ -96,8 +94,10 @@ def build_model(
     height, width = size or (net.integer("height", minimum=1), net.integer("width", minimum=1))
     if net.integer("channels", default=3) != 3:
         raise net.error("channels must be 3 (colour pictures)", net.line_of("channels"))
-    if max(height, width) > _MAX_SIDE:
-        raise net.error(f"the input is {width}x{height}, allowed are {_MAX_SIDE} pixels a side", net.line_of("width"))
+    if max(height, width) > LARGEST_SIDE:
+        raise net.error(
+            f"the input is {width}x{height}, allowed are {LARGEST_SIDE} pixels a side", net.line_of("width")
+        )
     graph = _Graph(weights, (height, width), labels=len(labels) if labels else None)
     current = Feature("image", 3, height, width)
     for index, section in enumerate(sections[1:]):
@@ -113,8 +113,8 @@ def _check_size(section: Section, feature: Feature) -> None:
     if min(feature.height, feature.width) < 1:
         raise section.error(f"leaves nothing of the picture: {_shape(feature)}")
     numbers = feature.channels * feature.height * feature.width
-    if numbers > _MAX_NUMBERS:
-        raise section.error(f"gives {_shape(feature)} = {numbers} numbers, allowed are {_MAX_NUMBERS}")
+    if numbers > LARGEST_OUTPUT:
+        raise section.error(f"gives {_shape(feature)} = {numbers} numbers, allowed are {LARGEST_OUTPUT}")
 
 
 def _check_stride(net: Section, section: Section, feature: Feature, network: tuple[int, int]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import requests
 
 from barevision.errors import ModelError
-from barevision.models.catalogue import ModelFile, file_sha256
+from barevision.models.source import ModelFile, file_sha256
 
 _CHUNK = 1 << 18
 #: The most that is fetched where nobody says how large the file is.

@@ -17,6 +17,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
+from barevision.darknet.limits import LARGEST_OUTPUT, LARGEST_SIDE
 from barevision.detection.network_output import Head
 from barevision.errors import ModelError
 
@@ -26,14 +27,12 @@ READER_VERSION = 1
 # protobuf itself holds no more than 2 GiB. The rest is far above every published detector.
 MAX_BYTES = 2**30
 _MAX_NODES = 20_000
-_MAX_SIDE = 4096
-_MAX_NUMBERS = 2**28
 _MAX_CLASSES = 10_000
 _MAX_TEXT = 2**20
 
 
 @dataclass(frozen=True)
-class Exported:
+class Network:
     """A network as an ONNX file holds it.
 
     :ivar data: the file for the engines, every side a fixed number.
@@ -46,7 +45,7 @@ class Exported:
     head: Head
 
 
-def read_exported(path: Path, size: tuple[int, int] | None = None) -> Exported:
+def read_onnx_file(path: Path, size: tuple[int, int] | None = None) -> Network:
     """The detector in the ONNX file `path`.
 
     :param size: (height, width) of the input in pixels, for a file that leaves it open.
@@ -73,7 +72,7 @@ def _load(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _read(model: onnx.ModelProto, size: tuple[int, int] | None) -> Exported:
+def _read(model: onnx.ModelProto, size: tuple[int, int] | None) -> Network:
     _check_nodes(model)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     _fix_input(model, metadata, size)
@@ -86,7 +85,7 @@ def _read(model: onnx.ModelProto, size: tuple[int, int] | None) -> Exported:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise ModelError(f"is damaged: {str(error).splitlines()[0]}") from None
-    return Exported(model.SerializeToString(), labels, head)
+    return Network(model.SerializeToString(), labels, head)
 
 
 def _check_nodes(model: onnx.ModelProto) -> None:
@@ -143,8 +142,8 @@ def _fix_input(model: onnx.ModelProto, metadata: dict[str, str], size: tuple[int
     batch, channels, height, width = (dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim)
     if (batch, channels) != (1, 3):
         raise ModelError(f"takes {batch} pictures of {channels} channels, expected 1 of 3; export it with batch=1")
-    if max(height, width) > _MAX_SIDE:
-        raise ModelError(f"its input is {width}x{height}, allowed are {_MAX_SIDE} pixels a side")
+    if max(height, width) > LARGEST_SIDE:
+        raise ModelError(f"its input is {width}x{height}, allowed are {LARGEST_SIDE} pixels a side")
     if size and size != (height, width):
         raise ModelError(
             f"its input is {width}x{height} for good, {size[1]}x{size[0]} is asked for; export it anew with imgsz"
@@ -158,8 +157,8 @@ def _close(model: onnx.ModelProto, dims: list[int | None], size: tuple[int, int]
     fixed = [given or other for given, other in zip(dims, (1, 3, *(size or (0, 0))), strict=True)]
     for dim, side in zip(model.graph.input[0].type.tensor_type.shape.dim, fixed, strict=True):
         dim.dim_value = side
-    if max(fixed) > _MAX_SIDE:
-        raise ModelError(f"its input would be {fixed[3]}x{fixed[2]}, allowed are {_MAX_SIDE} pixels a side")
+    if max(fixed) > LARGEST_SIDE:
+        raise ModelError(f"its input would be {fixed[3]}x{fixed[2]}, allowed are {LARGEST_SIDE} pixels a side")
     # What the file says of values between was said of open sides.
     del model.graph.value_info[:]
     for value in model.graph.output:
@@ -242,8 +241,8 @@ def _output_shape(model: onnx.ModelProto) -> tuple[int, int]:
             f"answers ({shown}), expected boxes of one picture as (1, a, b), all known beforehand; "
             "export it with dynamic=False and batch=1"
         )
-    if dims[1] * dims[2] > _MAX_NUMBERS:
-        raise ModelError(f"answers {dims[1] * dims[2]} numbers, allowed are {_MAX_NUMBERS}")
+    if dims[1] * dims[2] > LARGEST_OUTPUT:
+        raise ModelError(f"answers {dims[1] * dims[2]} numbers, allowed are {LARGEST_OUTPUT}")
     return dims[1], dims[2]
 
 

@@ -1,0 +1,143 @@
+"""Preparing: from a model's files to one verified ONNX file that every engine loads.
+
+For any model, ``<models>/<name>/`` holds ``<name>-<digest>.onnx``, and beside it ``<name>-<digest>.json`` with its
+size, its sha256, its labels and what its output means. The digest covers the source files, the input size and the
+converter's version: a release never loads what another release prepared differently, and going back to a release finds
+its own.
+``<name>-<digest>.seconds.json`` says how long an inference takes on this machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from barevision.darknet.config import parse_config
+from barevision.darknet.graph import CONVERTER_VERSION, build_model
+from barevision.darknet.weights import Weights
+from barevision.detection.network_output import Head
+from barevision.errors import ModelError
+from barevision.models.download import Progress
+from barevision.models.files import write_whole
+from barevision.models.golden import Golden
+from barevision.models.onnx_file import READER_VERSION, Network, read_onnx_file
+from barevision.models.source import ModelSource, file_sha256
+from barevision.models.store import pull
+
+
+@dataclass(frozen=True)
+class PreparedModel:
+    """A network ready to be loaded.
+
+    :ivar path: a verified ONNX file.
+    :ivar changed: whether this call of `prepare` made it.
+    :ivar head: what the network's output means, and how images are fitted to its input.
+    """
+
+    name: str
+    path: Path
+    labels: list[str]
+    golden: Golden | None
+    changed: bool
+    head: Head = field(default_factory=Head)
+
+
+def prepared_path(source: ModelSource, models: Path) -> Path:
+    """Where the prepared ONNX file of `source` is, or would be."""
+    version = READER_VERSION if "onnx" in source.files else CONVERTER_VERSION
+    parts = {part: file.sha256 for part, file in source.files.items()}
+    identity = json.dumps([version, source.input_size, parts], sort_keys=True)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    return models / source.name / f"{source.name}-{digest}.onnx"
+
+
+def is_prepared(source: ModelSource, models: Path) -> bool:
+    """Whether `prepare` would have nothing to do. Does not read the files."""
+    path = prepared_path(source, models)
+    return source.verified and path.is_file() and path.with_suffix(".json").is_file()
+
+
+def prepare(source: ModelSource, models: Path, progress: Progress | None = None) -> PreparedModel:
+    """The model as a verified ONNX file under `models`, downloaded and converted if it isn't there yet.
+
+    :raises ModelError: a file can't be fetched or read, isn't what it should be, or can't be written.
+    """
+    path = prepared_path(source, models)
+    known = _read_manifest(path)
+    if known is not None:
+        labels, head = known
+        return PreparedModel(source.name, path, labels, source.golden, changed=False, head=head)
+    network = _read_network(source, pull(source, models, progress))
+    manifest = {
+        "size": len(network.data),
+        "sha256": hashlib.sha256(network.data).hexdigest(),
+        "labels": network.labels,
+        "head": asdict(network.head),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The manifest comes last: without it the ONNX file counts as not there.
+        write_whole(path, network.data)
+        write_whole(path.with_suffix(".json"), json.dumps(manifest, indent=1).encode())
+    except OSError as error:
+        raise ModelError(
+            f"{source.name} can't be prepared in {models}: {error}. Whoever may write there prepares it "
+            "with 'barevision models prepare'."
+        ) from error
+    return PreparedModel(source.name, path, network.labels, source.golden, changed=True, head=network.head)
+
+
+def _read_manifest(path: Path) -> tuple[list[str], Head] | None:
+    """Labels and head of the prepared model at `path`; None if it isn't there or isn't as it was written."""
+    try:
+        manifest = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        labels, head = manifest["labels"], Head(**manifest["head"])
+        is_whole = path.stat().st_size == manifest["size"] and file_sha256(path) == manifest["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return (labels, head) if is_whole else None
+
+
+def _read_network(source: ModelSource, folder: Path) -> Network:
+    """The network in the files of `source`, which have to be what they were when the model was asked for."""
+    paths = {part: folder / file.name for part, file in source.files.items()}
+    for part, path in paths.items():
+        sha256 = file_sha256(path)
+        if sha256 != source.files[part].sha256:
+            raise ModelError(f"{path} changed: sha256 {sha256}, expected {source.files[part].sha256}")
+    if "onnx" in paths:
+        return read_onnx_file(paths["onnx"], source.input_size)
+    labels = [line.strip() for line in _read_text(paths["names"]).splitlines() if line.strip()]
+    if not labels:
+        raise ModelError(f"{paths['names']} has no names, expected one a line")
+    sections = parse_config(_read_text(paths["cfg"]), paths["cfg"].name)
+    model = build_model(sections, Weights(paths["weights"]), labels, source.input_size)
+    return Network(model.SerializeToString(), labels, Head())
+
+
+def _read_text(path: Path) -> str:
+    try:
+        # Windows' editors put a byte order mark first, which utf-8-sig takes away.
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+
+
+def read_seconds(source: ModelSource, models: Path, setup: str) -> float | None:
+    """How many seconds an inference took on this machine with `setup` (engine and threads); None if nobody measured."""
+    try:
+        return float(json.loads(prepared_path(source, models).with_suffix(".seconds.json").read_text("utf-8"))[setup])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_seconds(source: ModelSource, models: Path, setup: str, seconds: float) -> None:
+    """Notes how long an inference takes. A models directory that can't be written to stays as it is."""
+    path = prepared_path(source, models).with_suffix(".seconds.json")
+    try:
+        known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        write_whole(path, json.dumps({**known, setup: seconds}).encode())
+    except (OSError, ValueError, TypeError):
+        return

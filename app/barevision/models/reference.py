@@ -1,0 +1,75 @@
+"""What a model is called: ``WHAT[@SIZE][#sha256=HASH]``.
+
+WHAT is a name of the catalogue, a folder, an ``.onnx`` file or the https address of one. SIZE is the side of the
+network's input in pixels, or WIDTHxHEIGHT. HASH is the SHA-256 of the ``.weights`` or ``.onnx`` file, for models
+of which the catalogue has none.
+
+Ansible's filter plugins import this module, too: it needs Python's own library only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from barevision.darknet.limits import LARGEST_SIDE
+from barevision.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model's name, taken apart.
+
+    :ivar what: a name, a path or an address.
+    :ivar size: (height, width) of the network's input in pixels; None for the model's own.
+    :ivar sha256: 64 hexadecimal digits in lower case, or None.
+    """
+
+    what: str
+    size: tuple[int, int] | None = None
+    sha256: str | None = None
+
+    def __str__(self) -> str:
+        """The text that `parse_reference` makes the same reference of."""
+        size = f"@{self.size[1]}x{self.size[0]}" if self.size else ""
+        return f"{self.what}{size}{f'#sha256={self.sha256}' if self.sha256 else ''}"
+
+    @property
+    def is_url(self) -> bool:
+        """Whether `what` is an address rather than a name or a path."""
+        return re.match("https?://", self.what, re.IGNORECASE) is not None
+
+
+def parse_reference(text: str) -> Reference:
+    """Takes ``WHAT[@SIZE][#sha256=HASH]`` apart. Where a file or folder has exactly this name, all of it is WHAT.
+
+    :raises ModelError: the size or the hash can't be one.
+    """
+    # pathlib raises an error for a text that can't be a path, such as one with a null byte; os.path says no.
+    if os.path.exists(os.path.expanduser(text)):  # noqa: PTH110, PTH111
+        return Reference(text)
+    rest, separator, sha256 = text.partition("#sha256=")
+    if separator:
+        check_sha256(sha256)
+    sha256 = sha256.lower() or None
+    what, separator, size = rest.rpartition("@")
+    if not separator or "/" in size:
+        return Reference(rest, None, sha256)
+    match = re.fullmatch("([0-9]{1,5})(?:x([0-9]{1,5}))?", size)
+    if match is None:
+        if re.match("https?:", what):
+            return Reference(rest, None, sha256)
+        raise ModelError(f"{size!r} in {text!r} is not a size; expected one like {what}@608 or {what}@640x384")
+    width, height = int(match[1]), int(match[2] or match[1])
+    if not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
+        raise ModelError(f"the size {size} in {text!r} is out of range, allowed are 1 to {LARGEST_SIDE} pixels a side")
+    return Reference(what, (height, width), sha256)
+
+
+def check_sha256(text: str) -> None:
+    """:raises ModelError: `text` is not a SHA-256 in hexadecimal."""
+    if not re.fullmatch("[0-9a-fA-F]{64}", text):
+        raise ModelError(
+            f"{text[:80]!r} is not a sha256, expected 64 hexadecimal digits, as 'sha256sum FILE' prints them"
+        )
