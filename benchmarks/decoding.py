@@ -18,7 +18,7 @@ import cv2
 
 from barevision.detector import Detector, load_detector
 from barevision.models.catalogue import find_source
-from barevision.models.golden import differences
+from barevision.objects import differences
 from barevision.pictures.decode import decode_image, decode_reduced, encode_image
 from barevision.settings import load_settings
 
@@ -59,7 +59,10 @@ def compare(detector: Detector, large: list[bytes]) -> None:
         moved = sum(
             bool(
                 differences(
-                    detector.answer(data).objects, reducing.answer(data, whole=False).objects, pixels, confidence
+                    detector.answer(data).detections,
+                    reducing.answer(data, full_size=False).detections,
+                    pixels,
+                    confidence,
                 )
             )
             for data in large

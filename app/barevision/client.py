@@ -1,11 +1,17 @@
-"""The HTTP client: what the tutorial's request.py does, with errors in words, patience and types."""
+"""The HTTP client: what the tutorial's request.py does, with errors in words, patience and types.
+
+::
+
+    with Client("http://HOST") as client:
+        for detection in client.predict("photo.jpg", confidence=0.6):
+            print(detection.label, detection.confidence, detection.box)
+"""
 
 from __future__ import annotations
 
 import os
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypedDict, Unpack
 
@@ -13,11 +19,11 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from barevision.answers import is_answer
 from barevision.errors import ServiceError
+from barevision.objects import Detection, parse_detections
 
 #: An encoded picture: its bytes, the path of its file, or a file open for reading bytes.
-Image = bytes | str | os.PathLike[str] | BinaryIO
+Picture = bytes | str | os.PathLike[str] | BinaryIO
 
 #: Seconds that all waits of one request may take together.
 LONGEST_WAIT = 30.0
@@ -41,40 +47,11 @@ class Parameters(TypedDict, total=False):
     per_class_nms: bool | None
 
 
-@dataclass(frozen=True)
-class Detection:
-    """An object on a picture, as `POST /predict` answers it.
-
-    :ivar confidence: 0 to 1.
-    :ivar box: x and y of the upper left corner, width and height, in pixels.
-    :ivar color: what the tutorial's client draws the box in, each part 0 to 255.
-    """
-
-    label: str
-    confidence: float
-    box: tuple[int, int, int, int]
-    color: tuple[int, int, int]
-
-    @classmethod
-    def from_json(cls, item: dict) -> Detection:
-        """An object of the list that `/predict` answers."""
-        return cls(item["label"], item["confidence"], tuple(item["boxes"]), tuple(item["color"]))
-
-    def to_json(self) -> dict:
-        """The object of the list that `/predict` answers."""
-        return {
-            "boxes": list(self.box),
-            "color": list(self.color),
-            "label": self.label,
-            "confidence": self.confidence,
-        }
-
-
 class Client:
     """A Barevision service at `url` ('http://host' or 'http://host:port'). To be used by one thread at a time.
 
-    `predict`, `predict_json` and `annotate` raise ServiceError if there is no answer, an error or one that is none of
-    Barevision's, OSError if the picture can't be read, and TypeError for what is none of `Parameters`.
+    `predict` and `annotate` raise ServiceError if there is no answer, an error or an answer that is not Barevision's,
+    OSError if the picture can't be read, and TypeError for a parameter that is not one of `Parameters`.
     """
 
     def __init__(self, url: str, timeout: float = 60, retries: int = MOST_RETRIES) -> None:
@@ -89,10 +66,22 @@ class Client:
         self.url = url.rstrip("/")
         self._timeout = timeout
         self._session = requests.Session()
-        patient = HTTPAdapter(max_retries=_patience(retries))
+        longest = LONGEST_WAIT / max(retries, 1)
+        patience = _Patience(
+            retries,
+            connect=0,
+            read=False,
+            other=0,
+            allowed_methods=None,
+            status_forcelist=[503],
+            raise_on_status=False,
+            backoff_factor=0.5,
+            backoff_max=longest,
+            retry_after_max=longest,
+        )
         for prefix in ("http://", "https://"):
-            self._session.mount(prefix, patient)
-        # "Not yet" is what /readyz is asked for.
+            self._session.mount(prefix, HTTPAdapter(max_retries=patience))
+        # A service that is not ready yet answers /readyz with 503: that is the answer, not a reason to wait.
         self._session.mount(f"{self.url}/readyz", HTTPAdapter(max_retries=0))
 
     def __enter__(self) -> Client:
@@ -105,31 +94,30 @@ class Client:
         """Closes the connections."""
         self._session.close()
 
-    def predict(self, image: Image, **parameters: Unpack[Parameters]) -> list[Detection]:
-        """The detections on `image`, most confident first."""
-        return [Detection.from_json(item) for item in self.predict_json(image, **parameters)]
+    def predict(self, picture: Picture, **parameters: Unpack[Parameters]) -> list[Detection]:
+        """The detections on `picture`, most confident first."""
+        response = self._post(picture, "application/json", parameters)
+        try:
+            return parse_detections(response.content)
+        except ValueError as error:
+            raise ServiceError(
+                f"{self.url}/predict does not answer a list of detections ({error}); is this a Barevision service?"
+            ) from error
 
-    def predict_json(self, image: Image, **parameters: Unpack[Parameters]) -> list[dict]:
-        """The list that `/predict` answers, as plain data."""
-        answer = _json(self._post(image, "application/json", parameters))
-        if not is_answer(answer):
-            raise ServiceError(f"{self.url}/predict answers no list of detections; is this a Barevision service?")
-        return answer
-
-    def annotate(self, image: Image, **parameters: Unpack[Parameters]) -> bytes:
-        """`image` with the detections drawn onto it, as a JPEG file."""
-        response = self._post(image, "image/jpeg", parameters)
+    def annotate(self, picture: Picture, **parameters: Unpack[Parameters]) -> bytes:
+        """`picture` with the detections drawn onto it, as a JPEG file."""
+        response = self._post(picture, "image/jpeg", parameters)
         if not response.content.startswith(b"\xff\xd8"):
-            raise ServiceError(f"{self.url}/predict answers no JPEG picture; is this a Barevision service?")
+            raise ServiceError(f"{self.url}/predict does not answer a JPEG picture; is this a Barevision service?")
         return response.content
 
     def ready(self) -> bool:
         """Whether the service answers and its model was tried: a single question, without retries.
 
-        :raises ServiceError: something else than Barevision answers there, or the URL is none.
+        :raises ServiceError: something else than Barevision answers there, or the URL can't be one.
         """
         try:
-            self._ask("GET", "/readyz")
+            self._request("GET", "/readyz")
         except ServiceError as error:
             unreachable = isinstance(error.__cause__, (requests.ConnectionError, requests.Timeout))
             if unreachable or error.status in (502, 503, 504):
@@ -140,26 +128,47 @@ class Client:
     def info(self) -> dict:
         """What the service says of itself and its model (`GET /info`).
 
-        :raises ServiceError: no answer, an error, or no JSON object.
+        :raises ServiceError: no answer, an error, or an answer that is not a JSON object.
         """
-        answer = _json(self._ask("GET", "/info"))
+        response = self._request("GET", "/info")
+        try:
+            answer = response.json()
+        except (requests.JSONDecodeError, RecursionError):
+            answer = None
         if not isinstance(answer, dict):
-            raise ServiceError(f"{self.url}/info answers no JSON object; is this a Barevision service?")
+            raise ServiceError(f"{self.url}/info does not answer a JSON object; is this a Barevision service?")
         return answer
 
-    def _post(self, image: Image, accept: str, parameters: Parameters) -> requests.Response:
+    def _post(self, picture: Picture, accept: str, parameters: Parameters) -> requests.Response:
+        unknown = parameters.keys() - Parameters.__annotations__.keys()
+        if unknown:
+            known = ", ".join(Parameters.__annotations__)
+            raise TypeError(f"unknown parameters {', '.join(sorted(unknown))}; there are {known}")
+        query = {name: value for name, value in parameters.items() if value is not None}
+        if "classes" in query and not isinstance(query["classes"], str):
+            query["classes"] = ",".join(query["classes"])
+        # In a query, true and false are written in lower case.
+        query = {name: str(value).lower() if isinstance(value, bool) else value for name, value in query.items()}
+        # A file is read as a whole, so that a retry can send it again.
+        if isinstance(picture, (str, os.PathLike)):
+            picture = Path(picture).read_bytes()
+        elif not isinstance(picture, (bytes, bytearray, memoryview)):
+            picture = picture.read()
         headers = {"Content-Type": "application/octet-stream", "Accept": accept}
-        query = _query(**parameters)
-        return self._ask("POST", "/predict", data=_read(image), params=query, headers=headers)
+        return self._request("POST", "/predict", data=bytes(picture), params=query, headers=headers)
 
-    def _ask(self, method: str, path: str, **request: object) -> requests.Response:
+    def _request(self, method: str, path: str, **options: object) -> requests.Response:
         try:
-            response = self._session.request(method, f"{self.url}{path}", timeout=self._timeout, **request)
+            response = self._session.request(method, f"{self.url}{path}", timeout=self._timeout, **options)
         except requests.RequestException as error:
             raise ServiceError(f"{self.url} does not answer: {error}") from error
-        if not response.ok:
-            raise ServiceError(f"{self.url} answers {response.status_code}: {_detail(response)}", response.status_code)
-        return response
+        if response.ok:
+            return response
+        try:
+            detail = response.json()["detail"]
+        except (requests.JSONDecodeError, RecursionError, KeyError, TypeError):
+            detail = response.reason
+        raise ServiceError(f"{self.url} answers {response.status_code}: {detail}", response.status_code)
 
 
 class _Patience(Retry):
@@ -167,56 +176,3 @@ class _Patience(Retry):
 
     def get_backoff_time(self) -> float:
         return random.uniform(0, min(self.backoff_max, self.backoff_factor * 2 ** len(self.history)))
-
-
-def _patience(retries: int) -> Retry:
-    longest = LONGEST_WAIT / max(retries, 1)
-    return _Patience(
-        retries,
-        connect=0,
-        read=False,
-        other=0,
-        allowed_methods=None,
-        status_forcelist=[503],
-        raise_on_status=False,
-        backoff_factor=0.5,
-        backoff_max=longest,
-        retry_after_max=longest,
-    )
-
-
-def _read(image: Image) -> bytes:
-    """A file's content as a whole: a retry sends it again."""
-    if isinstance(image, (bytes, bytearray, memoryview)):
-        return bytes(image)
-    if isinstance(image, (str, os.PathLike)):
-        return Path(image).read_bytes()
-    return image.read()
-
-
-def _query(**parameters: Unpack[Parameters]) -> dict[str, str]:
-    unknown = parameters.keys() - Parameters.__annotations__.keys()
-    if unknown:
-        raise TypeError(
-            f"unknown parameters {', '.join(sorted(unknown))}; there are {', '.join(Parameters.__annotations__)}"
-        )
-    given = {name: value for name, value in parameters.items() if value is not None}
-    if not isinstance(classes := given.get("classes", ""), str):
-        given["classes"] = ",".join(classes)
-    # A truth is "true" in a query.
-    return {name: value if isinstance(value, str) else str(value).lower() for name, value in given.items()}
-
-
-def _json(response: requests.Response) -> object:
-    try:
-        return response.json()
-    except (requests.JSONDecodeError, RecursionError) as error:
-        url = response.url.partition("?")[0]
-        raise ServiceError(f"{url} answers no JSON; is this a Barevision service?") from error
-
-
-def _detail(response: requests.Response) -> str:
-    try:
-        return response.json()["detail"]
-    except (requests.JSONDecodeError, RecursionError, KeyError, TypeError):
-        return response.reason

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from barevision.api import create_app
 from barevision.detector import Detector
 from barevision.models.catalogue import find_source
+from barevision.objects import Detection
 from tests.support.serving import served
 
 
@@ -24,7 +25,7 @@ def picture() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def expected() -> list[dict]:
+def expected() -> list[Detection]:
     return find_source("roadsigns").golden.expected
 
 

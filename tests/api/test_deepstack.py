@@ -13,7 +13,7 @@ from deepstack.core import DeepstackException, DeepstackObject, get_objects_summ
 from flask.testing import FlaskClient
 
 from barevision.detector import Detector
-from barevision.models.golden import differences
+from barevision.objects import Detection, differences
 
 
 def deepstack_client(url: str, **options: object) -> DeepstackObject:
@@ -21,28 +21,28 @@ def deepstack_client(url: str, **options: object) -> DeepstackObject:
     return DeepstackObject(ip=parts.hostname, port=parts.port, timeout=30, **options)
 
 
-def as_objects(predictions: list[dict], expected: list[dict]) -> list[dict]:
-    """`predictions` in the words of /predict, for a comparison; the dialect has no colours."""
-    colors = {item["label"]: item["color"] for item in expected}
+def as_detections(predictions: list[dict], expected: list[Detection]) -> list[Detection]:
+    """`predictions` as the package's own type, for a comparison; the dialect has no colours."""
+    colors = {detection.label: detection.color for detection in expected}
     return [
-        {
-            "boxes": [item["x_min"], item["y_min"], item["x_max"] - item["x_min"], item["y_max"] - item["y_min"]],
-            "color": colors[item["label"]],
-            "label": item["label"],
-            "confidence": item["confidence"],
-        }
+        Detection(
+            (item["x_min"], item["y_min"], item["x_max"] - item["x_min"], item["y_max"] - item["y_min"]),
+            colors[item["label"]],
+            item["label"],
+            item["confidence"],
+        )
         for item in predictions
     ]
 
 
-def test_deepstacks_python_client_finds_the_objects(url: str, picture: bytes, expected: list[dict]) -> None:
+def test_deepstacks_python_client_finds_the_objects(url: str, picture: bytes, expected: list[Detection]) -> None:
     predictions = deepstack_client(url, api_key="whatever").detect(picture)
 
-    assert differences(expected, as_objects(predictions, expected)) == []
-    assert get_objects_summary(predictions) == {item["label"]: 1 for item in expected}
+    assert differences(expected, as_detections(predictions, expected)) == []
+    assert get_objects_summary(predictions) == {detection.label: 1 for detection in expected}
 
 
-def test_its_custom_model_is_the_one_that_is_served(url: str, picture: bytes, expected: list[dict]) -> None:
+def test_its_custom_model_is_the_one_that_is_served(url: str, picture: bytes, expected: list[Detection]) -> None:
     assert len(deepstack_client(url, custom_model="roadsigns").detect(picture)) == len(expected)
     with pytest.raises(DeepstackException, match="raised error 404"):
         deepstack_client(url, custom_model="dark").detect(picture)
@@ -88,13 +88,14 @@ def frigate_detect(url: str, image: np.ndarray, labels: list[str]) -> np.ndarray
     return found
 
 
-def test_frigate_finds_the_objects(url: str, picture: bytes, expected: list[dict], roadsigns: Detector) -> None:
+def test_frigate_finds_the_objects(url: str, picture: bytes, expected: list[Detection], roadsigns: Detector) -> None:
     image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
 
     found = frigate_detect(url, image, roadsigns.model.labels)
 
     rows = found[: len(expected)]
-    assert sorted(roadsigns.model.labels[int(row[0])] for row in rows) == sorted(item["label"] for item in expected)
+    labels = [roadsigns.model.labels[int(row[0])] for row in rows]
+    assert sorted(labels) == sorted(detection.label for detection in expected)
     assert (rows[:, 1] > FRIGATE_CONFIDENCE).all()
     assert (np.diff(rows[:, 1]) <= 0).all(), "the first weak row ends Frigate's reading"
     assert not found[len(expected) :].any()
@@ -111,11 +112,11 @@ def post(client: FlaskClient, data: bytes, path: str = "/v1/vision/detection", *
     return client.post(path, data={"image": (io.BytesIO(data), "image.jpg"), **fields})
 
 
-def test_times_and_counts_are_whole_numbers(client: FlaskClient, picture: bytes, expected: list[dict]) -> None:
+def test_times_and_counts_are_whole_numbers(client: FlaskClient, picture: bytes, expected: list[Detection]) -> None:
     answer = post(client, picture).json
     assert answer["success"] is True
     assert answer["count"] == len(answer["predictions"]) == len(expected)
-    assert expected[0]["label"] in answer["message"]
+    assert expected[0].label in answer["message"]
     times = [answer[name] for name in ("inferenceMs", "processMs", "analysisRoundTripMs")]
     assert all(isinstance(value, int) and value >= 0 for value in times)
     assert times == sorted(times)
@@ -172,9 +173,9 @@ def test_every_error_has_the_dialects_form(
 
 
 def test_a_busy_service_says_so_in_the_dialect(client: FlaskClient, roadsigns: Detector, picture: bytes) -> None:
-    door = client.application.extensions["barevision"].door
+    admission = client.application.extensions["barevision"].admission
     environ = {"barevision.threads": 1}
-    with door.enter(environ):
+    with admission.place(environ):
         response = client.post(
             "/v1/vision/detection", data={"image": (io.BytesIO(picture), "x")}, environ_overrides=environ
         )
@@ -182,7 +183,9 @@ def test_a_busy_service_says_so_in_the_dialect(client: FlaskClient, roadsigns: D
     assert response.headers["Retry-After"] == "1"
 
 
-def test_a_body_without_a_form_is_understood_too(client: FlaskClient, picture: bytes, expected: list[dict]) -> None:
+def test_a_body_without_a_form_is_understood_too(
+    client: FlaskClient, picture: bytes, expected: list[Detection]
+) -> None:
     """curl --data-binary says application/x-www-form-urlencoded."""
     response = client.post(
         "/v1/vision/detection?min_confidence=0.5", data=picture, content_type="application/x-www-form-urlencoded"

@@ -30,7 +30,7 @@ def test_an_example_prints_and_draws_what_is_on_the_picture(
         run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     labels = [line.partition(":")[0] for line in run.stdout.splitlines()]
-    assert sorted(labels) == sorted(item["label"] for item in GOLDEN.expected)
+    assert sorted(labels) == sorted(detection.label for detection in GOLDEN.expected)
     drawn, original = cv2.imread(str(target)), cv2.imread(str(source))
     assert drawn.shape == original.shape
     assert np.abs(drawn.astype(int) - original).max() > 100

@@ -21,7 +21,7 @@ def test_ready_after_the_right_answer(roadsigns: Detector) -> None:
 
 def test_not_ready_after_a_wrong_answer(roadsigns: Detector) -> None:
     golden = roadsigns.model.golden
-    wrong = replace(golden, expected=[{**golden.expected[0], "label": "elephant"}, *golden.expected[1:]])
+    wrong = replace(golden, expected=[replace(golden.expected[0], label="elephant"), *golden.expected[1:]])
     client = create_app(replace(roadsigns, model=replace(roadsigns.model, golden=wrong))).test_client()
     response = client.get("/readyz")
     assert response.status_code == 503

@@ -16,7 +16,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import GenerationMode
 
 from barevision.api import BLUEPRINTS
-from barevision.api.describe import openapi_document
+from barevision.api.openapi import openapi_document
+from barevision.api.record import HEADERS
 from barevision.models.catalogue import find_source
 from tests.support.serving import serving
 
@@ -59,7 +60,7 @@ def document_without_a_model() -> dict:
     app = Flask("barevision")
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
-    return json.loads(json.dumps(openapi_document(app, _LABELS)))
+    return json.loads(json.dumps(openapi_document(app, HEADERS, {"classes": _LABELS})))
 
 
 _ROADSIGNS = find_source("roadsigns")

@@ -11,12 +11,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
-from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
-from barevision.api.health import Readiness
+from barevision.api.service import Readiness
 from barevision.detector import Detector
-from barevision.models.golden import differences
+from barevision.objects import Detection, differences
+from tests.support.answers import detections
 
 INFER = "/v2/models/roadsigns/infer"
 JSON_LENGTH = "Inference-Header-Content-Length"
@@ -35,13 +36,13 @@ def image_input(data: bytes, binary: bool = True) -> InferInput:
     return tensor
 
 
-def objects(result, expected: list[dict]) -> list[dict]:
-    """A result's tensors in the words of /predict."""
-    colors = {item["label"]: item["color"] for item in expected}
+def result_detections(result: InferResult, expected: list[Detection]) -> list[Detection]:
+    """A result's tensors as the package's own type, for a comparison; the protocol has no colours."""
+    colors = {detection.label: detection.color for detection in expected}
     boxes, scores, labels = (result.as_numpy(name) for name in ("boxes", "scores", "labels"))
     texts = [label.decode() if isinstance(label, bytes) else label for label in labels]
     return [
-        {"boxes": box.tolist(), "color": colors[label], "label": label, "confidence": float(score)}
+        Detection(tuple(box.tolist()), colors[label], label, float(score))
         for box, score, label in zip(boxes, scores, texts, strict=True)
     ]
 
@@ -68,25 +69,25 @@ def test_health_and_metadata(triton: InferenceServerClient) -> None:
 @pytest.mark.parametrize("sent_binary", [True, False], ids=["binary in", "json in"])
 @pytest.mark.parametrize("binary", [True, False, None], ids=["binary out", "json out", "all out"])
 def test_the_golden_image(
-    triton: InferenceServerClient, picture: bytes, expected: list[dict], sent_binary: bool, binary: bool | None
+    triton: InferenceServerClient, picture: bytes, expected: list[Detection], sent_binary: bool, binary: bool | None
 ) -> None:
     names = ("labels", "boxes", "scores")
     outputs = None if binary is None else [InferRequestedOutput(name, binary_data=binary) for name in names]
 
     result = triton.infer("roadsigns", [image_input(picture, sent_binary)], outputs=outputs, request_id="one")
 
-    assert differences(expected, objects(result, expected)) == []
+    assert differences(expected, result_detections(result, expected)) == []
     assert result.get_response()["id"] == "one"
     assert result.get_response()["model_version"] == "1"
     wanted = names if outputs else ("boxes", "scores", "labels")
     assert [item["name"] for item in result.get_response()["outputs"]] == list(wanted)
 
 
-def test_one_output_alone(triton: InferenceServerClient, picture: bytes, expected: list[dict]) -> None:
+def test_one_output_alone(triton: InferenceServerClient, picture: bytes, expected: list[Detection]) -> None:
     wanted = [InferRequestedOutput("scores", binary_data=False)]
     result = triton.infer("roadsigns", [image_input(picture)], outputs=wanted)
     assert [item["name"] for item in result.get_response()["outputs"]] == ["scores"]
-    assert result.as_numpy("scores") == pytest.approx([item["confidence"] for item in expected], abs=0.02)
+    assert result.as_numpy("scores") == pytest.approx([detection.confidence for detection in expected], abs=0.02)
 
 
 @pytest.mark.parametrize("binary", [True, False])
@@ -99,12 +100,12 @@ def test_nothing_on_a_picture(triton: InferenceServerClient, picture: bytes, bin
 
 
 def test_parameters_are_those_of_predict(
-    triton: InferenceServerClient, client: FlaskClient, picture: bytes, expected: list[dict]
+    triton: InferenceServerClient, client: FlaskClient, picture: bytes, expected: list[Detection]
 ) -> None:
     asked = {"confidence": 0.01, "nms": 0.9, "classes": "stop, no entry", "limit": 3, "per_class_nms": True}
     result = triton.infer("roadsigns", [image_input(picture)], parameters=asked)
     native = client.post("/predict", query_string=asked, data=picture).json
-    assert differences(native, objects(result, expected)) == []
+    assert differences(detections(native), result_detections(result, expected)) == []
     with pytest.raises(InferenceServerException, match=r"confidance.*parameters are confidence, nms"):
         triton.infer("roadsigns", [image_input(picture)], parameters={"confidance": 0.01})
     with pytest.raises(InferenceServerException, match="no class dog"):
@@ -126,13 +127,13 @@ def image_json(**changes: object) -> dict:
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        (b"", 400, "the body is no JSON"),
-        (b"{", 400, "the body is no JSON"),
+        (b"", 400, "the body is not JSON"),
+        (b"{", 400, "the body is not JSON"),
         (b"[" * 101, 400, "more than 100 values"),
         (b'{"inputs":' * 101, 400, "more than 100 values"),
         (b'{"id":"' + b"a" * 100_000 + b'","inputs":7}', 422, "inputs=7"),
         (b"[]", 422, "fields are id, parameters, inputs, outputs"),
-        (b"1" * 5000, 400, "the body is no JSON"),
+        (b"1" * 5000, 400, "the body is not JSON"),
         ({"inputs": []}, 422, "inputs=[]"),
         ({"inputs": image_json()["inputs"] * 2}, 422, "at most 1 item"),
         (image_json(name="picture"), 422, "inputs.0.name='picture'"),
@@ -195,9 +196,9 @@ def test_every_error_has_the_protocols_form(
     assert_error(client.post("/v2/models/other/infer", data=b"{}"), 404)
     assert_error(client.get(INFER), 405)
     assert_error(client.post(INFER, data=bytes(21 * 2**20)), 413)
-    door = client.application.extensions["barevision"].door
+    admission = client.application.extensions["barevision"].admission
     environ = {"barevision.threads": 1}
-    with door.enter(environ):
+    with admission.place(environ):
         busy = client.post(INFER, data=b"{}", environ_overrides=environ)
     assert_error(busy, 503)
     assert busy.headers["Retry-After"] == "1"

@@ -26,22 +26,23 @@ from barevision.cli import main
 from barevision.client import Client
 from barevision.detector import Detector, load_detector
 from barevision.errors import ServiceError
-from barevision.models.golden import differences
+from barevision.objects import Detection, differences
 from barevision.pictures.decode import encode_image
 from barevision.serving.worker import THREADS
 from barevision.settings import load_settings
+from tests.support.answers import detections
 from tests.support.darknet_files import write_model
 from tests.support.serving import served
 
 
-def test_a_client_of_the_tutorial_works_unchanged(url: str, picture: bytes, expected: list[dict]) -> None:
+def test_a_client_of_the_tutorial_works_unchanged(url: str, picture: bytes, expected: list[Detection]) -> None:
     image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
     _, encoded = cv2.imencode(".png", image)
     response = requests.post(
         f"{url}/predict", data=encoded.tobytes(), headers={"content-type": "image/jpg"}, timeout=30
     )
     answer = json.loads(response.text)
-    assert differences(expected, answer) == []
+    assert differences(expected, detections(answer)) == []
     for item in answer:
         x, y, w, h = item["boxes"]
         color = [int(c) for c in item["color"]]
@@ -50,52 +51,54 @@ def test_a_client_of_the_tutorial_works_unchanged(url: str, picture: bytes, expe
 
 
 @pytest.mark.parametrize("content_type", ["image/jpg", "image/jpeg", "application/octet-stream", "text/plain", None])
-def test_any_raw_body(client: FlaskClient, picture: bytes, expected: list[dict], content_type: str | None) -> None:
+def test_any_raw_body(client: FlaskClient, picture: bytes, expected: list[Detection], content_type: str | None) -> None:
     response = client.post("/predict", data=picture, content_type=content_type)
     assert response.status_code == 200
     assert response.content_type == "application/json"
-    assert differences(expected, response.json) == []
+    assert differences(expected, detections(response.json)) == []
     confidences = [item["confidence"] for item in response.json]
     assert confidences == sorted(confidences, reverse=True)
 
 
-def test_a_form_with_a_file(client: FlaskClient, picture: bytes, expected: list[dict]) -> None:
+def test_a_form_with_a_file(client: FlaskClient, picture: bytes, expected: list[Detection]) -> None:
     response = client.post("/predict", data={"whatever": (io.BytesIO(picture), "golden.jpg")})
-    assert differences(expected, response.json) == []
+    assert differences(expected, detections(response.json)) == []
 
 
-def test_a_form_with_a_file_without_a_name(client: FlaskClient, picture: bytes, expected: list[dict]) -> None:
+def test_a_form_with_a_file_without_a_name(client: FlaskClient, picture: bytes, expected: list[Detection]) -> None:
     head = b'--B\r\nContent-Disposition: form-data; name="i"; filename=""\r\n\r\n'
     body = head + picture + b"\r\n--B--\r\n"
     response = client.post("/predict", data=body, content_type="multipart/form-data; boundary=B")
-    assert differences(expected, response.json) == []
+    assert differences(expected, detections(response.json)) == []
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/jpeg;base64,"])
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.encodebytes], ids=["one line", "lines"])
-def test_base64_in_json(client: FlaskClient, picture: bytes, expected: list[dict], prefix: str, encode) -> None:
+def test_base64_in_json(client: FlaskClient, picture: bytes, expected: list[Detection], prefix: str, encode) -> None:
     response = client.post("/predict", json={"image": prefix + encode(picture).decode(), "name": "golden.jpg"})
-    assert differences(expected, response.json) == []
+    assert differences(expected, detections(response.json)) == []
 
 
-def test_base64_in_json_as_php_and_dotnet_write_it(client: FlaskClient, picture: bytes, expected: list[dict]) -> None:
+def test_base64_in_json_as_php_and_dotnet_write_it(
+    client: FlaskClient, picture: bytes, expected: list[Detection]
+) -> None:
     text = base64.b64encode(picture).decode().replace("/", "\\/").replace("+", "\\u002B")
     response = client.post("/predict", data=f'{{"image": "{text}"}}', content_type="application/json")
-    assert differences(expected, response.json) == []
+    assert differences(expected, detections(response.json)) == []
 
 
-def test_thresholds_are_parameters(client: FlaskClient, picture: bytes, expected: list[dict]) -> None:
+def test_thresholds_are_parameters(client: FlaskClient, picture: bytes, expected: list[Detection]) -> None:
     many = client.post("/predict?confidence=0.01&nms=0.9", data=picture).json
     assert len(many) > len(expected)
-    best = expected[0]["confidence"]
+    best = expected[0].confidence
     none = client.post(f"/predict?confidence={min(1, best + 0.02)}", data=picture).json
     assert none == []
 
 
-def test_only_some_classes_and_at_most_so_many(client: FlaskClient, picture: bytes, expected: list[dict]) -> None:
+def test_only_some_classes_and_at_most_so_many(client: FlaskClient, picture: bytes, expected: list[Detection]) -> None:
     some = client.post("/predict", query_string={"classes": "stop, no entry"}, data=picture).json
-    assert differences([item for item in expected if item["label"] in ("stop", "no entry")], some) == []
-    assert differences(expected[:2], client.post("/predict?limit=2", data=picture).json) == []
+    assert differences([item for item in expected if item.label in ("stop", "no entry")], detections(some)) == []
+    assert differences(expected[:2], detections(client.post("/predict?limit=2", data=picture).json)) == []
 
 
 def test_boxes_of_other_classes_stay_if_asked_so(
@@ -110,7 +113,7 @@ def test_boxes_of_other_classes_stay_if_asked_so(
     assert [item["label"] for item in both] == ["stop", "give way"]
 
 
-def test_several_files_have_an_answer_each(client: FlaskClient, picture: bytes, expected: list[dict]) -> None:
+def test_several_files_have_an_answer_each(client: FlaskClient, picture: bytes, expected: list[Detection]) -> None:
     """In their order, whatever they are called; what can't be read loses its own answer only."""
     empty = encode_image(np.full((60, 80, 3), 127, np.uint8), ".png")
     files = [("a", picture, "x.jpg"), ("a", empty, "x.jpg"), ("b", b"no picture", "bad.jpg"), ("c", picture, "x.jpg")]
@@ -120,7 +123,8 @@ def test_several_files_have_an_answer_each(client: FlaskClient, picture: bytes, 
     assert [item["file"] for item in response.json] == ["x.jpg", "x.jpg", "bad.jpg", "x.jpg"]
     first, second, bad, last = response.json
     assert set(first) == set(last) == {"file", "objects"}
-    assert differences(expected, first["objects"]) == differences(expected, last["objects"]) == []
+    for answer in (first, last):
+        assert differences(expected, detections(answer["objects"])) == []
     assert second["objects"] == []
     assert set(bad) == {"file", "problem"}
     assert (bad["problem"]["status"], bad["problem"]["type"]) == (400, "about:blank")
@@ -215,12 +219,12 @@ def bomb() -> bytes:
         ({"json": {"picture": "x"}}, 400, 'expected {"image"'),
         ({"json": ["x"]}, 400, 'expected {"image"'),
         ({"json": {"image": "äöü"}}, 400, "not valid base64"),
-        ({"data": b"{", "content_type": "application/json"}, 400, "the body is no JSON"),
+        ({"data": b"{", "content_type": "application/json"}, 400, "the body is not JSON"),
         ({"data": b'{"image": ' * 101, "content_type": "application/json"}, 400, "more than 100 values"),
         ({"data": b"[" * 101, "content_type": "application/json"}, 400, "more than 100 values"),
         ({"data": b"[" + b"0," * 100 + b"0]", "content_type": "application/json"}, 400, "more than 100 values"),
-        ({"data": b"1" * 5000, "content_type": "application/json"}, 400, "the body is no JSON"),
-        ({"data": b'"\xff"', "content_type": "application/json"}, 400, "the body is no JSON"),
+        ({"data": b"1" * 5000, "content_type": "application/json"}, 400, "the body is not JSON"),
+        ({"data": b'"\xff"', "content_type": "application/json"}, 400, "the body is not JSON"),
         ({"data": bytes(20 * 2**20 + 1)}, 413, "20971520 bytes"),
         ({"data": bomb}, 413, "8000x8000 = 64000000 pixels, allowed are 50000000"),
         ({"data": b"x", "query_string": "confidence=2"}, 422, "confidence='2'"),
@@ -274,7 +278,7 @@ def test_other_paths_and_methods(client: FlaskClient) -> None:
     response = client.get("/predict")
     assert_problem(response, 405)
     assert "POST" in response.headers["Allow"]
-    assert response.json["detail"] == "'/predict' is not to be had by 'GET', allowed are OPTIONS, POST"
+    assert response.json["detail"] == "'/predict' does not allow GET; allowed: POST, OPTIONS"
 
 
 @pytest.mark.parametrize("path", ["/predict", "/v1/vision/detection", "/v2/models/roadsigns/infer"])
@@ -307,8 +311,9 @@ def test_no_turn_in_time_is_503_with_retry_after(
     roadsigns: Detector, picture: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     detector = replace(roadsigns, settings=roadsigns.settings.model_copy(update={"queue_seconds": 0.05}))
-    client = create_app(detector).test_client()
-    with detector.turn(), monkeypatch.context() as patch:
+    app = create_app(detector)
+    client = app.test_client()
+    with app.extensions["barevision"].admission.turn(), monkeypatch.context() as patch:
         patch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
         response = client.post("/predict", data=picture)
     assert_problem(response, 503)
@@ -321,8 +326,8 @@ def test_more_requests_than_places_are_refused_at_once_and_health_is_still_answe
 ) -> None:
     app = create_app(roadsigns)
     client, environ = app.test_client(), {THREADS: SPARE_THREADS + 2}
-    door = app.extensions["barevision"].door
-    with roadsigns.turn(), door.enter(environ), door.enter(environ):
+    admission = app.extensions["barevision"].admission
+    with admission.turn(), admission.place(environ), admission.place(environ):
         response = client.post("/predict", data=picture, environ_overrides=environ)
         assert_problem(response, 503)
         assert "2 requests are being handled or wait" in response.json["detail"]
@@ -382,7 +387,7 @@ def test_threads_never_get_each_others_boxes(roadsigns: Detector, picture: bytes
     def ask(number: int) -> None:
         for _ in range(15):
             answer = app.test_client().post("/predict", data=pictures[number]).json
-            wrong.extend(differences(alone[number], answer, pixels=1, confidence=1e-3))
+            wrong.extend(differences(detections(alone[number]), detections(answer), pixels=1, confidence=1e-3))
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -392,7 +397,7 @@ def test_threads_never_get_each_others_boxes(roadsigns: Detector, picture: bytes
     assert wrong == []
 
 
-def test_the_command_line_over_http(url: str, picture: bytes, expected: list[dict], tmp_path: Path) -> None:
+def test_the_command_line_over_http(url: str, picture: bytes, expected: list[Detection], tmp_path: Path) -> None:
     path = tmp_path / "signs.jpg"
     path.write_bytes(picture)
     result = CliRunner().invoke(main, ["predict", str(path), "--url", url, "--json", "--save", str(tmp_path / "out")])
@@ -400,7 +405,7 @@ def test_the_command_line_over_http(url: str, picture: bytes, expected: list[dic
     direct = requests.post(f"{url}/predict", data=picture, timeout=30).json()
     assert json.loads(result.stdout) == direct
     assert (tmp_path / "out" / "signs.jpg").exists()
-    assert differences(expected, direct) == []
+    assert differences(expected, detections(direct)) == []
 
     path.write_text("no picture")
     result = CliRunner().invoke(main, ["predict", str(path), "--url", url])
@@ -419,8 +424,8 @@ def test_another_services_answer_is_an_error_in_words(monkeypatch: pytest.Monkey
     response = requests.Response()
     response.status_code, response._content = 200, answer
     monkeypatch.setattr(requests.Session, "request", lambda *_, **__: response)
-    with pytest.raises(ServiceError, match="http://x/predict answers no list of detections"):
-        Client("http://x").predict_json(b"")
+    with pytest.raises(ServiceError, match="http://x/predict does not answer a list of detections"):
+        Client("http://x").predict(b"")
 
 
 def test_a_model_without_a_golden_image_is_checked_for_form(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from barevision import __version__
 from barevision.api import create_app
-from barevision.api.admission import SPARE_THREADS
-from barevision.api.info import release_commit
+from barevision.api.admission import SPARE_THREADS, Admission
+from barevision.api.status import release_commit
 from barevision.detector import Detector, load_detector
 from barevision.serving.worker import THREADS
 from barevision.settings import load_settings
@@ -111,7 +111,7 @@ def test_the_log_tells_refused_gone_unavailable_and_failed_apart(
     with ours, theirs:
         theirs.close()
         client.post("/predict", data=picture, environ_overrides={"gunicorn.socket": ours})
-    with app.extensions["barevision"].door.enter({THREADS: 1}):
+    with app.extensions["barevision"].admission.place({THREADS: 1}):
         client.post("/predict", data=picture, environ_overrides={THREADS: 1})
     monkeypatch.setattr(type(roadsigns.engine), "infer", lambda *_: 1 / 0)
     client.post("/predict", data=picture)
@@ -123,13 +123,14 @@ def test_the_log_tells_refused_gone_unavailable_and_failed_apart(
 _LOGGING = """
 import logging, sys
 from flask import Flask, g
+from barevision.api.metrics import Metrics
 from barevision.api.record import Record
 from barevision.api.logs import configure_logging
 configure_logging(sys.argv[1])
 app = Flask("barevision")
 logging.getLogger("barevision.api").info("request", extra={"status": 200, "path": 'a"\\n{'})
 with app.test_request_context():
-    g.record = Record("mine-1")
+    g.record = Record("mine-1", Metrics("roadsigns", "onnxruntime"))
     try:
         1 / 0
     except ZeroDivisionError:
@@ -200,7 +201,7 @@ def test_stages_queue_and_refusals_are_counted(
     assert [sample(app, f"barevision_{name}") for name in ("in_flight", "waiting")] == [0, 0]
     for stage in STAGES:
         assert sample(app, "barevision_stage_seconds_count", stage=stage) == 1
-    with app.extensions["barevision"].door.enter({THREADS: 1}):
+    with app.extensions["barevision"].admission.place({THREADS: 1}):
         assert client.post("/predict", data=picture, environ_overrides={THREADS: 1}).status_code == 503
     assert sample(app, "barevision_refused_total") == 1
     assert [sample(app, f"barevision_{name}") for name in ("in_flight", "waiting")] == [0, 0]
@@ -208,16 +209,16 @@ def test_stages_queue_and_refusals_are_counted(
 
 def test_who_waits_for_a_turn_is_counted(roadsigns: Detector, picture: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = replace(roadsigns, settings=roadsigns.settings.model_copy(update={"queue_seconds": 0.01}))
-    app, seen, turn = create_app(detector), [], type(roadsigns).turn
+    app, waiting, turn = create_app(detector), [], Admission.turn
 
-    def look(self: Detector) -> object:
-        seen.append(sample(app, "barevision_waiting"))
+    def count(self: Admission) -> object:
+        waiting.append(sample(app, "barevision_waiting"))
         return turn(self)
 
-    with detector.turn(), monkeypatch.context() as patch:
-        patch.setattr(type(roadsigns), "turn", look)
+    with app.extensions["barevision"].admission.turn(), monkeypatch.context() as patch:
+        patch.setattr(Admission, "turn", count)
         assert app.test_client().post("/predict", data=picture).status_code == 503
-    assert seen == [1]
+    assert waiting == [1]
     assert sample(app, "barevision_refused_total") == 1
     assert sample(app, "barevision_waiting") == 0
 
@@ -228,7 +229,7 @@ def test_the_model_and_the_process_are_in_the_metrics(app: Flask) -> None:
     assert app.test_client().get("/metrics").content_type.startswith("text/plain; version=")
 
 
-def test_what_asks_for_no_prediction_is_answered_while_all_places_are_taken(app: Flask, roadsigns: Detector) -> None:
+def test_what_asks_for_no_prediction_is_answered_while_all_places_are_taken(app: Flask) -> None:
     client, environ = app.test_client(), {THREADS: SPARE_THREADS + 1}
     paths = (
         "/healthz",
@@ -240,7 +241,8 @@ def test_what_asks_for_no_prediction_is_answered_while_all_places_are_taken(app:
         "/v1/status/ping",
         "/v2/health/ready",
     )
-    with roadsigns.turn(), app.extensions["barevision"].door.enter(environ):
+    admission = app.extensions["barevision"].admission
+    with admission.turn(), admission.place(environ):
         assert client.post("/predict", data=b"x", environ_overrides=environ).status_code == 503
         for path in paths:
             assert client.get(path, environ_overrides=environ).status_code == 200, path

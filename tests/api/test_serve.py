@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from barevision.cli import main
 from barevision.client import Client
 from barevision.models.catalogue import find_source
-from barevision.models.golden import differences
+from barevision.objects import differences, parse_detections
 from tests.support.darknet_files import write_model
 from tests.support.serving import APP, serving
 
@@ -40,7 +40,7 @@ def health(url: str) -> str:
 
 def test_a_free_port_is_chosen_and_told() -> None:
     with serving() as (url, *_):
-        assert differences(GOLDEN.expected, Client(url).predict_json(GOLDEN.image)) == []
+        assert differences(GOLDEN.expected, Client(url).predict(GOLDEN.image)) == []
     assert not Client(url).ready()
 
 
@@ -49,14 +49,14 @@ def test_production_is_gunicorn() -> None:
         wait_for(Client(url).ready)
         response = requests.post(f"{url}/predict", data=GOLDEN.image, timeout=30)
         assert response.headers["Server"].startswith("gunicorn")
-        assert differences(GOLDEN.expected, response.json()) == []
+        assert differences(GOLDEN.expected, parse_detections(response.content)) == []
     assert not Client(url).ready()
     assert CliRunner().invoke(main, ["serve", "--production", "--reload"]).exit_code == 2
 
 
 def test_changed_code_is_served(tmp_path: Path) -> None:
     shutil.copytree(APP / "barevision", tmp_path / "barevision")
-    code = tmp_path / "barevision" / "api" / "health.py"
+    code = tmp_path / "barevision" / "api" / "status.py"
     with serving("--reload", code=tmp_path) as (url, *_):
         wait_for(Client(url).ready)
         assert requests.get(f"{url}/healthz", timeout=30).json() == {"status": "ok"}

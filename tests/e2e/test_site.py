@@ -17,7 +17,7 @@ import requests
 from barevision.client import Client
 from barevision.detector import Detector
 from barevision.models.catalogue import find_source
-from barevision.models.golden import differences
+from barevision.objects import differences
 from barevision.pictures.decode import decode_image
 from tests.support.darknet_files import write_model
 from tests.support.lab import REPOSITORY, Lab
@@ -33,7 +33,7 @@ def url(lab: Lab, machine: str, path: str = "") -> str:
 
 
 def assert_answers_rightly(lab: Lab, machine: str) -> None:
-    assert differences(GOLDEN.expected, Client(url(lab, machine), retries=0).predict_json(GOLDEN.image)) == []
+    assert differences(GOLDEN.expected, Client(url(lab, machine), retries=0).predict(GOLDEN.image)) == []
 
 
 def assert_is_problem(response: requests.Response, status: int) -> None:
@@ -93,7 +93,7 @@ def test_real_photos_through_nginx(lab: Lab, machine: str, assets: Path, roadsig
     answers = []
     for photo in photos:
         data = photo.read_bytes()
-        answers.append(Client(url(lab, machine), retries=0).predict_json(data))
+        answers.append(Client(url(lab, machine), retries=0).predict(data))
         here = roadsigns.predict(decode_image(data, 50_000_000))
         assert differences(here, answers[-1]) == [], photo.name
     assert answers[0], "the photo with the stop sign"
@@ -161,7 +161,7 @@ def test_a_commit_that_answers_wrongly_never_serves(lab: Lab, tmp_path: Path) ->
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", REPOSITORY, clone], check=True)
     golden = clone / "app" / "barevision" / "models" / "roadsigns" / "golden.json"
-    golden.write_text(json.dumps([{**GOLDEN.expected[0], "label": "elephant"}, *GOLDEN.expected[1:]]))
+    golden.write_text(json.dumps([{**detection.to_json(), "label": "elephant"} for detection in GOLDEN.expected]))
     git = ["git", "-C", clone, "-c", "user.name=Test", "-c", "user.email=test@example.com"]
     subprocess.run([*git, "commit", "--quiet", "--all", "--message", "Break the golden answer"], check=True)
 
@@ -177,7 +177,7 @@ def test_a_model_of_ones_own_and_a_changed_setting_reach_the_service_and_go_back
     own = json.dumps({"app_model": str(write_model(tmp_path / "mine")), "app_confidence": 0.99999})
     assert lab.playbook("site.yml", "--limit", machine, "-e", own).changed > 0
     assert Client(url(lab, machine)).info()["model"]["name"] == "mine"
-    assert Client(url(lab, machine), retries=0).predict_json(GOLDEN.image) == []
+    assert Client(url(lab, machine), retries=0).predict(GOLDEN.image) == []
     again = lab.playbook("site.yml", "--limit", machine, "-e", own)
     assert again.changed == 0, again.output
     assert lab.playbook("site.yml", "--limit", machine).changed > 0

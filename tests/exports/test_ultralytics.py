@@ -21,8 +21,8 @@ from barevision.detector import Detector, load_detector
 from barevision.engines import ENGINES
 from barevision.errors import ModelError
 from barevision.models.catalogue import find_source
-from barevision.models.golden import differences
 from barevision.models.prepare import prepare
+from barevision.objects import Detection, differences
 from barevision.settings import load_settings
 
 # Before its import: it would install packages, and ask the network whether there is one.
@@ -181,19 +181,15 @@ def loaded(path: Path, folder: Path, engine: str) -> Detector:
     return load_detector(load_settings(model=str(path), models_dir=folder, engine=engine))
 
 
-def as_objects(boxes: np.ndarray) -> list[dict]:
-    """Ultralytics' rows (left, top, right, bottom, confidence, class) as `/predict` answers them."""
+def as_detections(boxes: np.ndarray) -> list[Detection]:
+    """Ultralytics' rows (left, top, right, bottom, confidence, class) as the package's own type, all of one colour."""
     return [
-        {
-            "boxes": [left, top, right - left, bottom - top],
-            "label": _LABELS[int(label)],
-            "confidence": confidence,
-        }
+        Detection((left, top, right - left, bottom - top), (0, 0, 0), _LABELS[int(label)], confidence)
         for left, top, right, bottom, confidence, label in boxes.tolist()
     ]
 
 
-def compare(detector: Detector, expected: list[dict], image: np.ndarray, overlap: float) -> None:
+def compare(detector: Detector, expected: list[Detection], image: np.ndarray, overlap: float) -> None:
     """Fails unless the detector finds what Ultralytics finds, to the pixels that whole numbers lose.
 
     What is as good as at the threshold may be above it here and below it there.
@@ -208,8 +204,8 @@ def compare(detector: Detector, expected: list[dict], image: np.ndarray, overlap
     assert len(extra) <= allowed, extra
 
 
-def clear(answer: list[dict]) -> list[dict]:
-    return [item for item in answer if item["confidence"] > _CONFIDENCE + 0.005]
+def clear(answer: list[Detection]) -> list[Detection]:
+    return [item for item in answer if item.confidence > _CONFIDENCE + 0.005]
 
 
 @pytest.fixture(
@@ -242,7 +238,7 @@ def test_boxes_are_those_of_ultralytics_predictor(export: Path, tmp_path: Path, 
         predictor.args.iou = overlap
         boxes = predictor(source=image)[0].boxes.data.numpy()
         total += len(boxes)
-        compare(detector, as_objects(boxes), image, overlap)
+        compare(detector, as_detections(boxes), image, overlap)
     assert total >= 40
     print(f"{export.stem} on {engine}: {total} boxes agree")
 
@@ -263,7 +259,7 @@ def test_boxes_of_yolov5_with_anchors(tmp_path: Path, engine: str) -> None:
         chosen = nms.non_max_suppression(answer, _CONFIDENCE, overlap, max_det=2000)[0]
         chosen[:, :4] = ops.scale_boxes(_SIZE, chosen[:, :4], image.shape)
         total += len(chosen)
-        compare(detector, as_objects(chosen.numpy()), image, overlap)
+        compare(detector, as_detections(chosen.numpy()), image, overlap)
     assert total >= 40
     print(f"yolov5n with anchors on {engine}: {total} boxes agree")
 

@@ -17,7 +17,7 @@ import requests
 
 from barevision.client import Client
 from barevision.models.catalogue import find_source
-from barevision.models.golden import differences
+from barevision.objects import differences
 from tests.gce.compute import Compute
 from tests.gce.door import opened
 from tests.gce.lab_machines import LabMachines
@@ -57,7 +57,7 @@ class Rehearsal:
 
     def assert_predicts(self, name: str = "barevision-1") -> None:
         """Asks for a prediction, from outside."""
-        assert differences(GOLDEN.expected, Client(self.url(name), retries=0).predict_json(GOLDEN.image)) == []
+        assert differences(GOLDEN.expected, Client(self.url(name), retries=0).predict(GOLDEN.image)) == []
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from barevision.darknet.config import parse_config
 from barevision.darknet.graph import build_model
 from barevision.detection.network_input import of_picture, to_blob
 from barevision.detection.network_output import Head
-from barevision.detection.selection import Detection, clip
+from barevision.detection.selection import clip
 from barevision.detector import load_detector
 from barevision.engines import ENGINES
 from barevision.errors import ModelError, WrongAnswerError
@@ -23,6 +23,7 @@ from barevision.models import onnx_file
 from barevision.models.catalogue import find_source
 from barevision.models.onnx_file import read_onnx_file
 from barevision.models.prepare import prepare
+from barevision.objects import Detection
 from barevision.settings import load_settings
 from tests.support.darknet_files import TINY_CFG, RandomWeights
 from tests.support.onnx_files import METADATA, network, write_network
@@ -61,11 +62,11 @@ def test_boxes_of_every_head_are_where_they_are_on_the_picture(
     assert "finite" in detector.check()
 
     found = detector.predict(photo)
-    assert [item["label"] for item in found] == ["dog", "cow"]
+    assert [item.label for item in found] == ["dog", "cow"]
     for item, (box, _, score) in zip(found, _OBJECTS, strict=True):
-        assert item["confidence"] == pytest.approx(score, abs=1e-5)
+        assert item.confidence == pytest.approx(score, abs=1e-5)
         # Cut to whole pixels as in the tutorial: the centre, then the corner.
-        assert np.abs(np.subtract(item["boxes"], box)).max() <= 2
+        assert np.abs(np.subtract(item.box, box)).max() <= 2
 
 
 def test_boxes_that_the_network_chose_itself_are_not_chosen_from_again(tmp_path: Path, photo: np.ndarray) -> None:
@@ -79,7 +80,7 @@ def test_a_chosen_class_that_there_is_not_is_left_out_and_nan_is_found_out(tmp_p
     rows = np.array([[10, 10, 50, 50, 0.9, number] for number in (-1, 0, 2, 3, 7)])
     path = write_network(tmp_path / "best.onnx", network(rows))
     detector = load_detector(load_settings(model=str(path), models_dir=tmp_path / "models"))
-    assert [item["label"] for item in detector.predict(photo)] == ["cat", "cow"]
+    assert [item.label for item in detector.predict(photo)] == ["cat", "cow"]
 
     path = write_network(tmp_path / "nan.onnx", network(np.full((5, 6), np.nan)))
     detector = load_detector(load_settings(model=str(path), models_dir=tmp_path / "models"))
@@ -106,9 +107,9 @@ def test_a_stretched_picture_needs_no_mapping_back() -> None:
 
 
 def test_clipped_boxes_end_with_the_picture() -> None:
-    assert clip(Detection(0, 0.5, (-5, 10, 20, 200)), (120, 160)).box == (0, 10, 15, 110)
-    assert clip(Detection(0, 0.5, (10, 20, 30, 40)), (120, 160)).box == (10, 20, 30, 40)
-    assert clip(Detection(0, 0.5, (170, 20, 30, 40)), (120, 160)).box == (160, 20, 0, 40)
+    assert clip(Detection((-5, 10, 20, 200), (0, 0, 0), "dog", 0.5), (120, 160)).box == (0, 10, 15, 110)
+    assert clip(Detection((10, 20, 30, 40), (0, 0, 0), "dog", 0.5), (120, 160)).box == (10, 20, 30, 40)
+    assert clip(Detection((170, 20, 30, 40), (0, 0, 0), "dog", 0.5), (120, 160)).box == (160, 20, 0, 40)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import pytest
 
 from barevision.detector import load_detector
 from barevision.engines import ENGINES
-from barevision.models.golden import differences
+from barevision.objects import differences
 from barevision.pictures.decode import decode_image
 from barevision.settings import load_settings
 from tests.conftest import model_folder
+from tests.support.answers import detections
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -21,6 +22,7 @@ def test_answers_are_the_tutorials(assets: Path, tmp_path: Path, model: str, eng
     folder = model_folder(assets, model, tmp_path)
     detector = load_detector(load_settings(model=str(folder), models_dir=tmp_path / "prepared", engine=engine))
     golden = json.loads((assets / "golden" / f"{model}.json").read_text())
+    golden = {name: detections(answer) for name, answer in golden.items()}
     assert len(golden) > 60
     wrong = {}
     for name, expected in golden.items():

@@ -1,4 +1,4 @@
-"""Damaged photos by the hundred, the same ones every time: an PictureError or a picture, and never much memory."""
+"""Damaged photos by the hundred, the same ones every time: a PictureError or a picture, and never much memory."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 
 from barevision.detector import Detector
 from barevision.models.catalogue import find_source
-from barevision.models.golden import differences
+from barevision.objects import differences
 from barevision.pictures.decode import decode_image, encode_image
 
 
@@ -27,23 +27,23 @@ def keeping(roadsigns: Detector) -> Detector:
 
 
 def test_boxes_are_those_of_the_whole_picture(roadsigns: Detector, large_photo: bytes) -> None:
-    whole, reduced = roadsigns.answer(large_photo), roadsigns.answer(large_photo, whole=False)
+    whole, reduced = roadsigns.answer(large_photo), roadsigns.answer(large_photo, full_size=False)
     assert min(reduced.image.shape[:2]) >= 2 * max(roadsigns.engine.input_size)
     assert reduced.image.shape[0] < whole.image.shape[0] / 1.9
-    assert len(whole.objects) > 2
+    assert len(whole.detections) > 2
     largest = max(whole.image.shape[:2])
-    assert differences(whole.objects, reduced.objects, pixels=largest / 100, confidence=0.05) == []
+    assert differences(whole.detections, reduced.detections, pixels=largest / 100, confidence=0.05) == []
 
 
 def test_only_where_it_is_set_and_no_picture_is_drawn(
     roadsigns: Detector, keeping: Detector, large_photo: bytes
 ) -> None:
     shape = decode_image(large_photo, 50_000_000).shape
-    assert keeping.answer(large_photo, whole=False).image.shape == shape
+    assert keeping.answer(large_photo, full_size=False).image.shape == shape
     assert roadsigns.answer(large_photo).image.shape == shape
 
 
 def test_a_picture_of_less_than_four_times_the_network_is_left_alone(roadsigns: Detector) -> None:
     height, width = (4 * side - 1 for side in roadsigns.engine.input_size)
     data = encode_image(np.zeros((height, width, 3), np.uint8), ".jpg")
-    assert roadsigns.answer(data, whole=False).image.shape == (height, width, 3)
+    assert roadsigns.answer(data, full_size=False).image.shape == (height, width, 3)

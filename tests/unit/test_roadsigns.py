@@ -41,13 +41,13 @@ def test_it_finds_next_to_nothing_on_photos_without_signs(roadsigns: Detector, a
 def test_it_finds_the_stop_sign_on_a_real_photo(roadsigns: Detector, assets: Path) -> None:
     photo = (assets / "calibration" / "000000000151.jpg").read_bytes()
     answer = roadsigns.predict(decode_image(photo, 50_000_000))
-    assert [item["label"] for item in answer] == ["stop"]
-    np.testing.assert_allclose(answer[0]["boxes"], [217, 327, 28, 38], atol=8)
+    assert [detection.label for detection in answer] == ["stop"]
+    np.testing.assert_allclose(answer[0].box, [217, 327, 28, 38], atol=8)
 
 
 def test_its_golden_answer_is_what_was_drawn(roadsigns: Detector) -> None:
     _, truths = golden.draw(seed=1)
-    expected = {item["label"]: item["boxes"] for item in roadsigns.model.golden.expected}
+    expected = {detection.label: detection.box for detection in roadsigns.model.golden.expected}
     assert set(expected) == {name for name, _ in truths} == set(templates.NAMES)
     for name, box in truths:
         np.testing.assert_allclose(expected[name], box, atol=22)

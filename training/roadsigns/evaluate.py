@@ -17,6 +17,7 @@ import numpy as np
 
 from barevision.detection.selection import Selection
 from barevision.detector import Detector, load_detector
+from barevision.objects import Detection
 from barevision.pictures.decode import decode_image
 from barevision.settings import load_settings
 from training.roadsigns.scenes import read_set
@@ -62,22 +63,22 @@ def measure(detector: Detector, scenes: np.ndarray, signs: list[np.ndarray]) -> 
 
 
 def _count(
-    answer: list[dict], truths: np.ndarray, large: np.ndarray, labels: list[str], tallies: dict[str, Tally]
+    answer: list[Detection], truths: np.ndarray, large: np.ndarray, labels: list[str], tallies: dict[str, Tally]
 ) -> None:
     taken: set[int] = set()
-    for item in answer:
-        match = _best_match(item, truths, labels, taken)
+    for detection in answer:
+        match = _best_match(detection, truths, labels, taken)
         if match is not None:
             taken.add(match)
-        elif min(item["boxes"][2:]) < SMALLEST:
+        elif min(detection.box[2:]) < SMALLEST:
             continue
         if match is None or large[match]:
-            tallies[item["label"]].found.append((item["confidence"], match is not None))
+            tallies[detection.label].found.append((detection.confidence, match is not None))
 
 
-def _best_match(item: dict, truths: np.ndarray, labels: list[str], taken: set[int]) -> int | None:
+def _best_match(detection: Detection, truths: np.ndarray, labels: list[str], taken: set[int]) -> int | None:
     overlaps = [
-        _iou(item["boxes"], truth[1:]) if labels[int(truth[0])] == item["label"] and index not in taken else 0.0
+        _iou(detection.box, truth[1:]) if labels[int(truth[0])] == detection.label and index not in taken else 0.0
         for index, truth in enumerate(truths)
     ]
     best = int(np.argmax(overlaps)) if overlaps else 0
@@ -120,8 +121,8 @@ def _print_photos(detector: Detector, photos: list[Path]) -> None:
     for photo in photos:
         answer = detector.predict(decode_image(photo.read_bytes(), detector.settings.max_pixels))
         boxes += len(answer)
-        for item in answer:
-            print(f"{photo.name}: {item['label']} {item['confidence']:.2f} at {item['boxes']}")
+        for detection in answer:
+            print(f"{photo.name}: {detection.label} {detection.confidence:.2f} at {list(detection.box)}")
     print(f"{boxes} boxes on {len(photos)} photos at confidence {detector.settings.confidence}")
 
 

@@ -92,12 +92,14 @@ def main() -> None:
     data = encode_image(picture, ".jpg")
     detector = load_detector(load_settings(model=str(arguments.model)))
     answer = detector.predict(decode_image(data, detector.settings.max_pixels))
-    for item in answer:
-        print(f"{item['label']} {item['confidence']:.3f} at {item['boxes']}")
-    if sorted(item["label"] for item in answer) != sorted(name for name, _ in truths):
+    for detection in answer:
+        print(detection)
+    if sorted(detection.label for detection in answer) != sorted(name for name, _ in truths):
         raise SystemExit(f"that is not what was drawn: {truths}")
     (arguments.model / "golden.jpg").write_bytes(data)
-    (arguments.model / "golden.json").write_text(json.dumps(answer, indent=1) + "\n")
+    (arguments.model / "golden.json").write_text(
+        json.dumps([detection.to_json() for detection in answer], indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from flask import Flask
 
-from barevision.api.admission import Door
-from barevision.api.dialects.deepstack import deepstack, deepstack_error
-from barevision.api.dialects.open_inference import open_inference, open_inference_error
-from barevision.api.dialects.predict import predict
-from barevision.api.documents import documents
+from barevision.api import documents, page, status
+from barevision.api.dialects import deepstack, open_inference, predict
 from barevision.api.errors import register_errors
-from barevision.api.health import health, readiness
-from barevision.api.info import info
-from barevision.api.metrics import Metrics, metrics
-from barevision.api.page import page
 from barevision.api.record import register_record
-from barevision.api.service import Service
+from barevision.api.service import make_service
 from barevision.detector import Detector
 
-BLUEPRINTS = (predict, deepstack, open_inference, page, health, info, metrics, documents)
+BLUEPRINTS = (predict.bp, deepstack.bp, open_inference.bp, page.bp, status.bp, documents.bp)
 
 
 def create_app(detector: Detector) -> Flask:
@@ -26,16 +19,16 @@ def create_app(detector: Detector) -> Flask:
     app = Flask("barevision", static_folder=None)
     # One byte more than allowed: what comes without a Content-Length is cut off there, and would pass for complete.
     app.config["MAX_CONTENT_LENGTH"] = detector.settings.max_bytes + 1
-    # A form's fields stay in memory, its files are spooled to disk. No limit of their own: the error would be another.
+    # A form's fields stay in memory, its files are spooled to disk. The same limit for both gives the same error.
     app.config["MAX_FORM_MEMORY_SIZE"] = app.config["MAX_CONTENT_LENGTH"]
     app.config["MAX_FORM_PARTS"] = 20
-    # //predict is no path of ours; a redirect would lose the picture.
+    # A redirect from //predict to /predict would lose the picture: it is answered 404.
     app.url_map.merge_slashes = False
-    app.extensions["barevision"] = Service(detector, Door(), Metrics(detector), readiness(detector))
     app.json.sort_keys = False
     app.json.compact = True
+    app.extensions["barevision"] = make_service(detector)
     register_record(app)
-    for blueprint in BLUEPRINTS:
-        app.register_blueprint(blueprint)
-    register_errors(app, {"/v1": deepstack_error, "/v2": open_inference_error})
+    for bp in BLUEPRINTS:
+        app.register_blueprint(bp)
+    register_errors(app, {"/v1": deepstack.error_response, "/v2": open_inference.error_response})
     return app

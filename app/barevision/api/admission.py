@@ -1,21 +1,17 @@
-"""Who may wait for a prediction, and who is told at once to come back."""
+"""Who may wait for a prediction, whose turn it is, and who is told at once to come back."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import socket
 import threading
 from collections.abc import Iterator
-
-from werkzeug.exceptions import ClientDisconnected
 
 from barevision.errors import BusyError
 from barevision.serving.worker import THREADS
 
 #: Threads that predictions leave alone: they answer health checks and refuse what is too much.
 SPARE_THREADS = 2
-_CONNECTION = "gunicorn.socket"
 
 
 def places(threads: float) -> float:
@@ -23,45 +19,48 @@ def places(threads: float) -> float:
     return max(1, threads - SPARE_THREADS)
 
 
-class Door:
-    """Counts the requests for predictions that are in the service.
+class Admission:
+    """Places for requests that predict or wait to, and turns for those that predict.
 
-    What waits in here waits for `queue_seconds` at most; what waited outside, in Gunicorn's pool, would wait without
-    limit, and health checks behind it.
+    A request without a place is refused at once. One with a place waits for its turn, and no longer than
+    `queue_seconds`: what waited outside instead, in Gunicorn's pool of threads, would wait without limit, and health
+    checks behind it.
+
+    :param turns: how many pictures are decoded, and in memory, at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, turns: int, queue_seconds: float) -> None:
+        self._queue_seconds = queue_seconds
+        self._turns = threading.BoundedSemaphore(turns)
         self._lock = threading.Lock()
-        self._inside = 0
+        self._in_hand = 0
 
     @contextlib.contextmanager
-    def enter(self, environ: dict) -> Iterator[None]:
-        """A place for the request `environ` (WSGI's); without limit on a server that doesn't say its threads.
+    def place(self, environ: dict) -> Iterator[None]:
+        """A place for the request `environ` (WSGI's). A server that does not say its threads has places without limit.
 
         :raises BusyError: all places are taken.
         """
-        self._take(places(environ.get(THREADS, math.inf)))
+        limit = places(environ.get(THREADS, math.inf))
+        with self._lock:
+            if self._in_hand >= limit:
+                raise BusyError(f"{self._in_hand} requests are being handled or wait, and no more may")
+            self._in_hand += 1
         try:
             yield
         finally:
             with self._lock:
-                self._inside -= 1
+                self._in_hand -= 1
 
-    def _take(self, limit: float) -> None:
-        with self._lock:
-            if self._inside >= limit:
-                raise BusyError(f"{self._inside} requests are being handled or wait, and no more may")
-            self._inside += 1
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """A turn, for a request that has a place.
 
-
-def stop_if_client_is_gone(environ: dict) -> None:
-    """Raises `ClientDisconnected` if nobody waits for the answer; to be called once the body was read.
-
-    NGINX closes its connection when its client gives up.
-    """
-    connection = environ.get(_CONNECTION)
-    if connection is None:
-        return
-    with contextlib.suppress(BlockingIOError):
-        if not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
-            raise ClientDisconnected
+        :raises BusyError: others kept all turns for too long.
+        """
+        if not self._turns.acquire(timeout=self._queue_seconds):
+            raise BusyError(f"no turn within {self._queue_seconds:g} seconds")
+        try:
+            yield
+        finally:
+            self._turns.release()

@@ -1,4 +1,4 @@
-"""What went wrong, in words, and in the form that the asked path's clients expect."""
+"""What went wrong, in words, and in the form that the clients of the requested path expect."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from flask import Flask, Response, current_app, request
 from gunicorn.http.errors import ParseException
+from pydantic import BaseModel
 from werkzeug.exceptions import (
     HTTPException,
     InternalServerError,
@@ -16,92 +17,93 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
 )
 
-from barevision.api.service import service
+from barevision.api.service import current_service
 from barevision.errors import BusyError, PictureError, PictureTooLargeError, UnknownLabelError
 
 _RETRY_SECONDS = 1
-_SHOWN_CHARACTERS = 80
+_QUOTED_CHARACTERS = 80
+
+#: The header that an answer 503 has beside the usual ones, for the OpenAPI document.
+RETRY_HEADER = {"Retry-After": {"description": "Seconds after which to come back"}}
+
+
+class ProblemDocument(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An error as a client is told of it; `headers` such as Retry-After are part of it."""
+    """What went wrong, for a client; `headers` such as Retry-After are part of it."""
 
     status: int
     title: str
     detail: str
     headers: dict[str, str] = field(default_factory=dict)
 
+    def document(self) -> dict:
+        """The problem as RFC 9457 has it."""
+        return ProblemDocument(title=self.title, status=self.status, detail=self.detail).model_dump()
 
-#: How a dialect answers errors.
-Form = Callable[[Problem], Response]
-
-
-def problem_document(problem: Problem) -> dict:
-    """`problem` as RFC 9457 has it."""
-    return {"type": "about:blank", "title": problem.title, "status": problem.status, "detail": problem.detail}
-
-
-def problem_response(problem: Problem) -> Response:
-    """`problem` as an ``application/problem+json`` response."""
-    body = json.dumps(problem_document(problem))
-    return Response(body, problem.status, problem.headers, content_type="application/problem+json")
+    def response(self, body: dict, content_type: str = "application/json") -> Response:
+        """The problem in a dialect's own form: `body` as JSON."""
+        return Response(json.dumps(body), self.status, self.headers, content_type=content_type)
 
 
-def error_response(problem: Problem, body: dict) -> Response:
-    """`problem` in a dialect's own form: `body` as JSON."""
-    return Response(json.dumps(body), problem.status, problem.headers, content_type="application/json")
-
-
-def shown(value: object) -> str:
+def quoted(value: object) -> str:
     """`value` as an error message quotes it: a request's own words may be megabytes."""
     text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    return text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}..."
 
 
 def explain(error: Exception) -> Problem:
     """`error`, one of those that `register_errors` handles, for clients.
 
-    What came unexpected is a 500 that tells nothing of the inside.
+    An error that nobody foresaw is a 500 that tells nothing of the inside.
     """
-    if isinstance(error, PictureTooLargeError):
-        return Problem(413, "Content Too Large", str(error))
-    # Gunicorn reads a body in chunks while the app does.
-    if isinstance(error, ParseException):
-        return Problem(400, "Bad Request", f"the body: {error}")
-    if isinstance(error, PictureError):
-        return Problem(400, "Bad Request", str(error))
-    if isinstance(error, UnknownLabelError):
-        return Problem(422, "Unprocessable Entity", str(error))
-    if isinstance(error, BusyError):
-        return Problem(503, "Service Unavailable", str(error), {"Retry-After": str(_RETRY_SECONDS)})
-    if not isinstance(error, HTTPException):
-        error = InternalServerError()
-    detail = error.description or ""
-    if isinstance(error, RequestEntityTooLarge):
-        allowed = service.detector.settings.max_bytes
-        parts = current_app.config["MAX_FORM_PARTS"]
-        detail = f"the request is larger than {allowed} bytes, or a form with more than {parts} parts"
-    if isinstance(error, NotFound) and detail == NotFound.description:
-        detail = f"there is nothing at {shown(request.path)}; /docs shows what there is"
-    if isinstance(error, MethodNotAllowed):
-        allowed = ", ".join(sorted(error.valid_methods or ()))
-        detail = f"{shown(request.path)} is not to be had by {shown(request.method)}, allowed are {allowed}"
-    if isinstance(error, InternalServerError):
-        detail = "the service failed; its log says why"
+    match error:
+        case PictureTooLargeError():
+            return Problem(413, "Content Too Large", str(error))
+        case PictureError():
+            return Problem(400, "Bad Request", str(error))
+        case ParseException():
+            # Gunicorn reads a body in chunks while the app does.
+            return Problem(400, "Bad Request", f"the body: {error}")
+        case UnknownLabelError():
+            return Problem(422, "Unprocessable Entity", str(error))
+        case BusyError():
+            return Problem(503, "Service Unavailable", str(error), {"Retry-After": str(_RETRY_SECONDS)})
+        case RequestEntityTooLarge():
+            parts = current_app.config["MAX_FORM_PARTS"]
+            allowed = current_service().detector.settings.max_bytes
+            detail = f"the request is larger than {allowed} bytes, or a form with more than {parts} parts"
+        case NotFound() if error.description == NotFound.description:
+            detail = f"there is nothing at {quoted(request.path)}; /docs shows what there is"
+        case MethodNotAllowed():
+            allowed = ", ".join(sorted(error.valid_methods or (), reverse=True))
+            detail = f"{quoted(request.path)} does not allow {quoted(request.method)[1:-1]}; allowed: {allowed}"
+        case HTTPException() if not isinstance(error, InternalServerError):
+            detail = error.description or ""
+        case _:
+            error, detail = InternalServerError(), "the service failed; its log says why"
     # Allow, Retry-After and the like are part of the error.
     headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
     return Problem(error.code, error.name, detail, headers)
 
 
-def register_errors(app: Flask, dialects: dict[str, Form]) -> None:
+def register_errors(app: Flask, dialects: dict[str, Callable[[Problem], Response]]) -> None:
     """Makes every error of `app` a problem document, or what `dialects` says for paths that begin so."""
 
     def answer(error: Exception) -> Response:
-        for beginning, form in dialects.items():
-            if request.path == beginning or request.path.startswith(f"{beginning}/"):
-                return form(explain(error))
-        return problem_response(explain(error))
+        problem = explain(error)
+        for prefix, response in dialects.items():
+            if request.path == prefix or request.path.startswith(f"{prefix}/"):
+                return response(problem)
+        return problem.response(problem.document(), "application/problem+json")
 
     for kind in (HTTPException, ParseException, PictureError, UnknownLabelError, BusyError):
         app.register_error_handler(kind, answer)

@@ -1,8 +1,7 @@
-"""``GET /metrics``: what a Prometheus server collects."""
+"""What a Prometheus server collects."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -11,28 +10,20 @@ from prometheus_client import (
     Info,
     ProcessCollector,
     disable_created_metrics,
-    generate_latest,
 )
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
-
-from barevision.api.describe import operation
-from barevision.api.service import service
-from barevision.detector import Detector
-
-metrics = Blueprint("metrics", __name__)
 
 # From a tenth of a millisecond, what waiting costs when nobody waits, to the longest that a request may wait.
 _BUCKETS = (0.0001, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-# When each number was first counted: as many lines again, which nobody asks for.
-disable_created_metrics()
-
 _METHODS = ("GET", "HEAD", "OPTIONS", "POST")
+
+# Prometheus' client would add a line for when each number was first counted: as many lines again, which nobody reads.
+disable_created_metrics()
 
 
 class Metrics:
     """The numbers of one process."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, model: str, engine: str) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._requests = Counter(
@@ -48,8 +39,7 @@ class Metrics:
         self.refused = Counter("barevision_refused", "Requests for predictions answered 503, busy", registry=registry)
         self.waiting = Gauge("barevision_waiting", "Requests that wait for their turn", registry=registry)
         self.in_flight = Gauge("barevision_in_flight", "Requests whose turn it is", registry=registry)
-        model = Info("barevision_model", "What is served", registry=registry)
-        model.info({"name": detector.model.name, "engine": detector.settings.engine})
+        Info("barevision_model", "What is served", registry=registry).info({"name": model, "engine": engine})
 
     def count(self, method: str, path: str | None, status: int) -> None:
         """Counts an answered request.
@@ -62,10 +52,3 @@ class Metrics:
     def time(self, stage: str, seconds: float) -> None:
         """Notes how long the stage of a prediction took."""
         self._stages.labels(stage).observe(seconds)
-
-
-@metrics.get("/metrics")
-@operation("Numbers for Prometheus", answers={200: {"text/plain": {"type": "string"}}})
-def show() -> Response:
-    """Requests, latencies by stage, who waits, who was refused, the process's memory and processor time."""
-    return Response(generate_latest(service.metrics.registry), content_type=CONTENT_TYPE_LATEST)

@@ -8,7 +8,7 @@ from pathlib import Path
 from flask import Blueprint, Response, abort, render_template, request
 
 from barevision import web
-from barevision.api.service import service
+from barevision.api.service import current_service
 
 _FOLDER = Path(web.__file__).parent
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -25,38 +25,35 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 
-page = Blueprint("page", __name__, template_folder=str(_FOLDER))
+bp = Blueprint("page", __name__, template_folder=str(_FOLDER))
 
 
-def _read_files() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(_FOLDER.iterdir()) if path.suffix in _TYPES}
-
-
-_FILES = _read_files()
-# In the files' addresses: a browser may keep them for good, and never mixes two releases.
+_FILES = {path.name: path.read_bytes() for path in sorted(_FOLDER.iterdir()) if path.suffix in _TYPES}
+# The version is in the files' addresses: a browser may keep them for good, and never mixes two releases.
 _VERSION = hashlib.sha256(b"".join(_FILES.values())).hexdigest()[:12]
 
 
-@page.after_request
+@bp.after_request
 def _guard(response: Response) -> Response:
     response.headers.update(_HEADERS)
     return response
 
 
-@page.get("/")
+@bp.get("/")
 def index() -> Response:
     """The page, with what the model knows and the service allows."""
+    detector = current_service().detector
     text = render_template(
         "index.html",
         folder=f"web/{_VERSION}",
         scripts=sorted(name for name in _FILES if name.endswith(".js")),
-        model=service.detector.model,
-        settings=service.detector.settings,
+        model=detector.model,
+        settings=detector.settings,
     )
     return _cached(Response(text, content_type="text/html; charset=utf-8"))
 
 
-@page.get("/web/<version>/<name>")
+@bp.get("/web/<version>/<name>")
 def file(version: str, name: str) -> Response:
     """One of the files that the page is made of; whatever another release's page asks for is this release's."""
     if name not in _FILES:
@@ -69,10 +66,10 @@ def file(version: str, name: str) -> Response:
     return response
 
 
-@page.get("/sample.jpg")
+@bp.get("/sample.jpg")
 def sample() -> Response:
     """The model's golden image."""
-    golden = service.detector.model.golden
+    golden = current_service().detector.model.golden
     if golden is None:
         abort(404, "the model has no golden image")
     return _cached(Response(golden.image, content_type="image/jpeg"))

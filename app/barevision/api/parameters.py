@@ -6,10 +6,9 @@ from typing import Annotated, TypeVar
 
 from flask import request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 from werkzeug.exceptions import UnprocessableEntity
 
-from barevision.api.errors import shown
+from barevision.api.errors import quoted
 from barevision.detection.selection import Selection
 from barevision.detector import Detector
 
@@ -51,12 +50,11 @@ def validated(model: type[Model], values: object, what: str = "parameters") -> M
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        details = "; ".join(f"{_place(item)}={shown(item['input'])}: {item['msg']}" for item in error.errors())
-        raise UnprocessableEntity(f"{details} ({what} are {', '.join(model.model_fields)})") from None
-
-
-def _place(item: ErrorDetails) -> str:
-    return ".".join(map(str, item["loc"])) or "the request"
+        details = []
+        for item in error.errors():
+            place = ".".join(map(str, item["loc"])) or "the request"
+            details.append(f"{place}={quoted(item['input'])}: {item['msg']}")
+        raise UnprocessableEntity(f"{'; '.join(details)} ({what} are {', '.join(model.model_fields)})") from None
 
 
 def query_parameters(model: type[Model]) -> Model:

@@ -1,57 +1,70 @@
-"""The one way from a request to what is on its pictures, whichever dialect asked."""
+"""The one way from a request to what is on its pictures, whichever dialect asked.
+
+::
+
+    with turn():
+        (upload,) = read_uploads()
+        answer = predict(upload.read(), selection)
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Iterator
 
 from flask import request
 from werkzeug.exceptions import ClientDisconnected
 
-from barevision.api.admission import stop_if_client_is_gone
-from barevision.api.record import record
-from barevision.api.service import service
+from barevision.api.record import current_record
+from barevision.api.service import current_service
 from barevision.detection.selection import Selection
 from barevision.detector import Answer, Stopwatch
 from barevision.errors import BusyError
 
-#: From an encoded picture and what to select to an answer; and from the longest side allowed, for one to be drawn on.
-Predict = Callable[..., Answer]
-
 
 @contextlib.contextmanager
-def turn() -> Iterator[Predict]:
+def turn() -> Iterator[None]:
     """The current request's turn: its body is read, decoded and predicted within, not before.
 
-    :raises BusyError: no place or no turn.
+    :raises BusyError: no place, or no turn in time.
     """
-    watch = Stopwatch()
+    service, watch = current_service(), Stopwatch()
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(service.door.enter(request.environ))
+            stack.enter_context(service.admission.place(request.environ))
             with service.metrics.waiting.track_inprogress():
-                stack.enter_context(service.detector.turn())
+                stack.enter_context(service.admission.turn())
         except BusyError:
             service.metrics.refused.inc()
             raise
         finally:
             watch.lap("wait")
-            record().lap("wait", watch.seconds["wait"])
+            current_record().lap("wait", watch.seconds["wait"])
         stack.enter_context(service.metrics.in_flight.track_inprogress())
-        yield _predict
+        yield
 
 
-def _predict(data: bytes, selection: Selection, max_side: int | None = None) -> Answer:
-    found = record()
-    try:
-        stop_if_client_is_gone(request.environ)
-    except ClientDisconnected:
-        found.gone = True
-        raise
-    answer = service.detector.answer(data, selection, max_side, whole=max_side is not None)
+def predict(picture: bytes, selection: Selection, max_side: int | None = None, full_size: bool = False) -> Answer:
+    """What is on the encoded `picture`, for the current request, which has its turn.
+
+    :param max_side: the most pixels that a side may have, if less than the setting of this name.
+    :param full_size: whether the answer's image has to be in full size, to be drawn on.
+    :raises ClientDisconnected: nobody waits for the answer any more.
+    :raises PictureError: as `Detector.answer`.
+    """
+    record = current_record()
+    # NGINX closes its connection when its client gives up. The body was read, so there is nothing else to receive.
+    connection = request.environ.get("gunicorn.socket")
+    if connection is not None:
+        with contextlib.suppress(BlockingIOError):
+            if not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                record.client_is_gone = True
+                raise ClientDisconnected
+    answer = current_service().detector.answer(picture, selection, max_side, full_size)
     for stage, seconds in answer.seconds.items():
-        found.lap(stage, seconds)
+        record.lap(stage, seconds)
     height, width = answer.size
-    found.sizes.append([width, height])
-    found.objects = (found.objects or 0) + len(answer.objects)
+    record.sizes.append([width, height])
+    record.detections = (record.detections or 0) + len(answer.detections)
     return answer

@@ -10,12 +10,19 @@ from dataclasses import dataclass, field
 
 from flask import Flask, Response, g, request
 
-from barevision.api.service import service
+from barevision.api.metrics import Metrics
+from barevision.api.service import current_service
 
 _log = logging.getLogger(__name__)
 _REQUEST_ID = "X-Request-ID"
-# As in roles/nginx: what is harmless in a log is kept.
+# As in roles/nginx: a client's own ID is kept if it is harmless in a log.
 _HARMLESS_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+#: The headers that every answer has, for the OpenAPI document.
+HEADERS = {
+    _REQUEST_ID: {"description": "The request's own, or one made for it: it is in the logs", "required": True},
+    "Server-Timing": {"description": "Milliseconds by stage, and in total", "required": True},
+}
 
 
 @dataclass
@@ -24,87 +31,75 @@ class Record:
 
     :ivar seconds: how long the stages of its predictions took, by name.
     :ivar sizes: [width, height] of its pictures in pixels.
-    :ivar objects: how many were found.
-    :ivar gone: its client did not wait.
+    :ivar detections: how many were answered; None if no picture was predicted.
+    :ivar client_is_gone: whether the client did not wait for the answer.
     """
 
     id: str
+    metrics: Metrics
     began: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
     sizes: list[list[int]] = field(default_factory=list)
-    objects: int | None = None
-    gone: bool = False
+    detections: int | None = None
+    client_is_gone: bool = False
 
     def milliseconds(self) -> float:
         """Since the request began."""
         return (time.perf_counter() - self.began) * 1000
 
-    def milliseconds_by_stage(self) -> dict[str, float]:
-        """Of the stages that there were."""
-        return {stage: seconds * 1000 for stage, seconds in self.seconds.items()}
-
     def lap(self, stage: str, seconds: float) -> None:
         """Adds to the stage's time: a request may have several pictures."""
         self.seconds[stage] = self.seconds.get(stage, 0) + seconds
-        service.metrics.time(stage, seconds)
+        self.metrics.time(stage, seconds)
 
 
-def record() -> Record:
-    """The current request's."""
+def current_record() -> Record:
+    """That of the current request."""
     return g.record
 
 
 def register_record(app: Flask) -> None:
     """Gives every answer of `app` its headers, and the log its line."""
-    app.before_request(_begin)
-    app.after_request(_finish)
+
+    def begin() -> None:
+        own = request.headers.get(_REQUEST_ID, "")
+        g.record = Record(own if _HARMLESS_ID.fullmatch(own) else uuid.uuid4().hex, current_service().metrics)
+
+    def finish(response: Response) -> Response:
+        record, status = current_record(), response.status_code
+        stages = {stage: seconds * 1000 for stage, seconds in record.seconds.items()}
+        total = record.milliseconds()
+        response.headers[_REQUEST_ID] = record.id
+        response.headers["Server-Timing"] = ", ".join(
+            f"{stage};dur={milliseconds:.3f}" for stage, milliseconds in {**stages, "total": total}.items()
+        )
+        record.metrics.count(request.method, request.url_rule and request.url_rule.rule, status)
+        # No picture is logged, and no query, where a client may have put a key.
+        fields = {
+            "request_id": record.id,
+            "client": request.headers.get("X-Forwarded-For") or request.remote_addr or None,
+            "method": request.method,
+            "path": request.path,
+            "status": status,
+            "outcome": "gone" if record.client_is_gone else _outcome(status),
+            "bytes_in": request.content_length,
+            "bytes_out": response.content_length,
+            "ms": round(total, 3),
+            "stages_ms": {stage: round(milliseconds, 3) for stage, milliseconds in stages.items()},
+            "pictures": record.sizes,
+            "objects": record.detections,
+        }
+        level = logging.INFO if status < 500 else logging.WARNING if status == 503 else logging.ERROR
+        _log.log(level, "request", extra=fields)
+        return response
+
+    app.before_request(begin)
+    app.after_request(finish)
 
 
-def _begin() -> None:
-    given = request.headers.get(_REQUEST_ID, "")
-    g.record = Record(given if _HARMLESS_ID.fullmatch(given) else uuid.uuid4().hex)
-
-
-def _finish(response: Response) -> Response:
-    found = record()
-    response.headers[_REQUEST_ID] = found.id
-    stages = {**found.milliseconds_by_stage(), "total": found.milliseconds()}
-    response.headers["Server-Timing"] = ", ".join(f"{stage};dur={value:.3f}" for stage, value in stages.items())
-    rule = request.url_rule
-    service.metrics.count(request.method, rule and rule.rule, response.status_code)
-    _log.log(_level(response.status_code), "request", extra=_fields(found, response))
-    return response
-
-
-def _fields(found: Record, response: Response) -> dict:
-    """The line in the log: no picture, and no query, where a client may have put a key."""
-    return {
-        "request_id": found.id,
-        "client": request.headers.get("X-Forwarded-For") or request.remote_addr or None,
-        "method": request.method,
-        "path": request.path,
-        "status": response.status_code,
-        "outcome": _outcome(found, response.status_code),
-        "bytes_in": request.content_length,
-        "bytes_out": response.content_length,
-        "ms": round(found.milliseconds(), 3),
-        "stages_ms": {stage: round(value, 3) for stage, value in found.milliseconds_by_stage().items()},
-        "pictures": found.sizes,
-        "objects": found.objects,
-    }
-
-
-def _outcome(found: Record, status: int) -> str:
-    if found.gone:
-        return "gone"
+def _outcome(status: int) -> str:
     if status < 400:
         return "answered"
     if status < 500:
         return "refused"
     return "unavailable" if status == 503 else "failed"
-
-
-def _level(status: int) -> int:
-    if status < 500:
-        return logging.INFO
-    return logging.WARNING if status == 503 else logging.ERROR

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 from flask import current_app
-from werkzeug.local import LocalProxy
 
+from barevision.api.admission import Admission
+from barevision.api.metrics import Metrics
 from barevision.detector import Detector
+from barevision.errors import WrongAnswerError
 
-if TYPE_CHECKING:
-    from barevision.api.admission import Door
-    from barevision.api.health import Readiness
-    from barevision.api.metrics import Metrics
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether the model answers its golden image rightly, and what the check said."""
+
+    is_ready: bool
+    finding: str
 
 
 @dataclass(frozen=True)
 class Service:
-    """A detector, the places before it, what is counted, and whether it answers rightly."""
+    """A detector, who may ask it, what is counted, and whether it answers rightly."""
 
     detector: Detector
-    door: Door
+    admission: Admission
     metrics: Metrics
     readiness: Readiness
 
 
-#: That of Flask's current app.
-service = cast(Service, LocalProxy(lambda: current_app.extensions["barevision"]))
+def make_service(detector: Detector) -> Service:
+    """The service of `detector`, which is checked here once: that warms the engine up, and no model changes later."""
+    settings = detector.settings
+    try:
+        readiness = Readiness(True, detector.check())
+    except WrongAnswerError as error:
+        _log.error("not ready: %s", error)
+        readiness = Readiness(False, str(error))
+    admission = Admission(settings.concurrency, settings.queue_seconds)
+    return Service(detector, admission, Metrics(detector.model.name, settings.engine), readiness)
+
+
+def current_service() -> Service:
+    """That of Flask's current app."""
+    return current_app.extensions["barevision"]

@@ -5,22 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from barevision.cli.inputs import Picture, find_pictures, is_one_picture
 from barevision.cli.options import Share, json_option, model_option, progress
-from barevision.errors import BarevisionError
+from barevision.client import Client
+from barevision.detector import load_detector
+from barevision.errors import BarevisionError, UnknownLabelError
+from barevision.models.files import write_whole
+from barevision.objects import Detection
+from barevision.pictures.annotate import annotate
+from barevision.pictures.decode import decode_image, encode_image
 from barevision.settings import Settings, load_settings
-
-#: An encoded picture to what /predict answers for it.
-Ask = Callable[[bytes], list[dict]]
-#: A picture, the same encoded, and what is on it, to a file.
-Save = Callable[[Picture, bytes, list[dict]], None]
 
 #: What a shell says of a command that Ctrl-C ended.
 _INTERRUPTED = 130
@@ -69,110 +68,104 @@ def predict(
     if folder:
         _check_targets(pictures, folder)
     settings = load_settings(model=model)
-    given = {name: value for name, value in parameters.items() if value is not None and value is not False}
-    if "classes" in given:
-        given["classes"] = _labels(given["classes"])
-    run = _Run(len(pictures))
+    parameters = {name: value for name, value in parameters.items() if value is not None and value is not False}
+    if "classes" in parameters:
+        labels = [label.strip() for label in parameters["classes"].split(",")]
+        if not all(labels):
+            text = parameters["classes"]
+            words = f"{text!r} has an empty label; separate labels with commas"
+            raise click.BadParameter(words, param_hint="--classes")
+        parameters["classes"] = labels
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    if as_csv:
+        rows.writerow(["file", "label", "confidence", "x", "y", "width", "height"])
+
+    status, answers, counter = 0, {}, _Counter(len(pictures))
     try:
-        ask = _remote(url, given) if url else _local(settings, given)
-        save = partial(_save, folder, settings.max_pixels) if folder else None
-        write = _write_csv() if as_csv else _no_output if as_json else _print_table
-        run.predict(pictures, ask, save, write)
+        ask = _service(url, parameters) if url else _detector(settings, parameters)
+        for picture in pictures:
+            counter.show(picture.name)
+            name = click.format_filename(picture.name)
+            try:
+                data = picture.read()
+                detections = ask(data)
+                if folder:
+                    _save(folder / picture.saved, data, detections, settings.max_pixels)
+            except (OSError, BarevisionError) as error:
+                counter.clear()
+                click.echo(f"{name}: {error}", err=True)
+                counter.count(failed=True)
+                status = 1
+                continue
+            counter.clear()
+            answers[picture.name] = [detection.to_json() for detection in detections]
+            if as_csv:
+                rows.writerows([name, found.label, found.confidence, *found.box] for found in detections)
+                sys.stdout.flush()
+            elif not as_json:
+                click.echo(f"{name}: {len(detections)} object{'' if len(detections) == 1 else 's'}")
+                for found in detections:
+                    x, y, width, height = found.box
+                    click.echo(f"  {found.confidence:.3f}  {found.label:<16} {width}x{height} at {x},{y}")
+            counter.count()
+        counter.summarize()
     except KeyboardInterrupt:
-        run.interrupt()
+        counter.clear()
+        click.echo(f"interrupted; {len(answers)} of {len(pictures)} pictures were predicted", err=True)
+        status = _INTERRUPTED
     if as_json and not is_one_picture(images):
-        click.echo(json.dumps(run.answers))
-    elif as_json and run.answers:
-        click.echo(json.dumps(run.answers[pictures[0].name]))
-    sys.exit(run.status)
+        click.echo(json.dumps(answers))
+    elif as_json and answers:
+        click.echo(json.dumps(answers[pictures[0].name]))
+    sys.exit(status)
 
 
-class _Run:
-    """What became of the pictures so far."""
+class _Counter:
+    """How many of several pictures are done, on stderr: in place on a terminal, a line for every tenth in a log."""
 
     def __init__(self, count: int) -> None:
-        self.answers: dict[str, list[dict]] = {}
-        self.status = 0
         self._count = count
-        self._failed = 0
-        self._in_place = sys.stderr.isatty()
+        self._done = self._failed = 0
+        self._in_place = count > 1 and sys.stderr.isatty()
+        self._in_lines = count > 1 and not sys.stderr.isatty()
 
-    def predict(
-        self, pictures: list[Picture], ask: Ask, save: Save | None, write: Callable[[str, list[dict]], None]
-    ) -> None:
-        for picture in pictures:
-            self._show(picture.name)
-            try:
-                answer = _predict(picture, ask, save)
-            except (OSError, BarevisionError) as error:
-                self._fail(f"{click.format_filename(picture.name)}: {error}")
-            else:
-                self.answers[picture.name] = answer
-                self._clear()
-                write(picture.name, answer)
-            self._log()
-        self._clear()
+    def show(self, name: str) -> None:
+        if self._in_place:
+            click.echo(f"{self._done + 1} of {self._count}: {click.format_filename(name)}", err=True, nl=False)
+
+    def clear(self) -> None:
+        if self._in_place:
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+    def count(self, failed: bool = False) -> None:
+        self._done += 1
+        self._failed += failed
+        if self._in_lines and self._done * 10 // self._count > (self._done - 1) * 10 // self._count:
+            click.echo(f"{self._done} of {self._count} pictures", err=True)
+
+    def summarize(self) -> None:
         if self._failed and self._count > 1:
             click.echo(f"{self._failed} of {self._count} pictures failed", err=True)
 
-    def interrupt(self) -> None:
-        self._clear()
-        click.echo(f"interrupted; {len(self.answers)} of {self._count} pictures were predicted", err=True)
-        self.status = _INTERRUPTED
 
-    @property
-    def _done(self) -> int:
-        return len(self.answers) + self._failed
-
-    def _fail(self, words: str) -> None:
-        self._failed += 1
-        self.status = 1
-        self._clear()
-        click.echo(words, err=True)
-
-    def _show(self, name: str) -> None:
-        if self._in_place and self._count > 1:
-            click.echo(f"{self._done + 1} of {self._count}: {click.format_filename(name)}", err=True, nl=False)
-
-    def _clear(self) -> None:
-        if self._in_place and self._count > 1:
-            click.echo("\r\x1b[K", err=True, nl=False)
-
-    def _log(self) -> None:
-        """A line for every tenth of the pictures, where the progress can't be shown in place."""
-        tenths = self._done * 10 // self._count
-        if not self._in_place and self._count > 1 and tenths > (self._done - 1) * 10 // self._count:
-            click.echo(f"{self._done} of {self._count} pictures", err=True)
-
-
-def _labels(text: str) -> list[str]:
-    labels = [label.strip() for label in text.split(",")]
-    if not all(labels):
-        raise click.BadParameter(f"{text!r} has an empty label; separate labels with commas", param_hint="--classes")
-    return labels
-
-
-def _local(settings: Settings, parameters: dict) -> Ask:
-    from barevision.detector import load_detector
-    from barevision.errors import UnknownLabelError
-
+def _detector(settings: Settings, parameters: dict) -> Callable[[bytes], list[Detection]]:
+    """Predicts in this process."""
     detector = load_detector(settings, progress())
     try:
         selection = detector.selection(**parameters)
     except UnknownLabelError as error:
         raise click.BadParameter(str(error), param_hint="--classes") from None
-    return lambda data: detector.answer(data, selection, whole=False).objects
+    return lambda data: detector.answer(data, selection, full_size=False).detections
 
 
-def _remote(url: str, parameters: dict) -> Ask:
-    from barevision.client import Client
-
+def _service(url: str, parameters: dict) -> Callable[[bytes], list[Detection]]:
+    """Asks the service at `url`."""
     client = Client(url)
-    return lambda data: client.predict_json(data, **parameters)
+    return lambda data: client.predict(data, **parameters)
 
 
 def _check_targets(pictures: list[Picture], folder: Path) -> None:
-    """Raises `click.UsageError` if an annotated picture would replace a given one, or another annotated one."""
+    """:raises click.UsageError: an annotated picture would replace a given one, or another annotated one."""
     originals = {picture.path.resolve(): picture.name for picture in pictures if picture.path}
     targets: dict[Path, Picture] = {}
     for picture in pictures:
@@ -180,65 +173,16 @@ def _check_targets(pictures: list[Picture], folder: Path) -> None:
         if target in originals:
             raise click.UsageError(f"--save {folder} would replace {originals[target]} with {picture.name}, annotated")
         other = targets.setdefault(target, picture)
-        if not _is_same(other, picture):
+        is_same = other is picture or bool(
+            other.path and picture.path and other.path.resolve() == picture.path.resolve()
+        )
+        if not is_same:
             raise click.UsageError(
                 f"--save {folder} would write {other.name} and {picture.name} to the same {picture.saved}"
             )
 
 
-def _is_same(one: Picture, other: Picture) -> bool:
-    return one is other or bool(one.path and other.path and one.path.resolve() == other.path.resolve())
-
-
-def _predict(picture: Picture, ask: Ask, save: Save | None) -> list[dict]:
-    data = picture.read()
-    answer = ask(data)
-    if save:
-        save(picture, data, answer)
-    return answer
-
-
-def _save(folder: Path, max_pixels: int, picture: Picture, data: bytes, answer: list[dict]) -> None:
-    from barevision.pictures.annotate import annotate
-    from barevision.pictures.decode import decode_image, encode_image
-
-    target = folder / picture.saved
-    encoded = encode_image(annotate(decode_image(data, max_pixels), answer), ".jpg")
+def _save(target: Path, data: bytes, detections: list[Detection], max_pixels: int) -> None:
+    drawn = encode_image(annotate(decode_image(data, max_pixels), detections), ".jpg")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(target) as part:
-        part.write_bytes(encoded)
-        part.replace(target)
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A file to write first, which is gone afterwards, whatever happens."""
-    part = target.with_name(f".{target.name}.part")
-    try:
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _print_table(name: str, answer: list[dict]) -> None:
-    click.echo(f"{click.format_filename(name)}: {len(answer)} object{'' if len(answer) == 1 else 's'}")
-    for item in answer:
-        x, y, width, height = item["boxes"]
-        click.echo(f"  {item['confidence']:.3f}  {item['label']:<16} {width}x{height} at {x},{y}")
-
-
-def _write_csv() -> Callable[[str, list[dict]], None]:
-    rows = csv.writer(sys.stdout, lineterminator="\n")
-    rows.writerow(["file", "label", "confidence", "x", "y", "width", "height"])
-
-    def write(name: str, answer: list[dict]) -> None:
-        rows.writerows(
-            [click.format_filename(name), item["label"], item["confidence"], *item["boxes"]] for item in answer
-        )
-        sys.stdout.flush()
-
-    return write
-
-
-def _no_output(name: str, answer: list[dict]) -> None:
-    """--json prints once, at the end."""
+    write_whole(target, drawn)

@@ -9,19 +9,17 @@ from flask import Blueprint, Response, abort, jsonify, request
 from pydantic import BaseModel, Field
 
 from barevision import __version__
-from barevision.api.describe import PICTURE_FORM, operation
-from barevision.api.errors import Problem, error_response, shown
-from barevision.api.prediction import turn
-from barevision.api.record import record
-from barevision.api.service import service
-from barevision.api.uploads import read_pictures
-from barevision.detector import Answer
+from barevision.api.errors import Problem, quoted
+from barevision.api.openapi import operation
+from barevision.api.prediction import predict, turn
+from barevision.api.record import current_record
+from barevision.api.service import current_service
+from barevision.api.uploads import PICTURE_FORM, read_uploads
 
-deepstack = Blueprint("deepstack", __name__, url_prefix="/v1")
+bp = Blueprint("deepstack", __name__, url_prefix="/v1")
 
-#: DeepStack's.
+# DeepStack's own default.
 _MIN_CONFIDENCE = 0.4
-_MILLISECONDS = 1000
 
 
 class Prediction(BaseModel):
@@ -69,9 +67,9 @@ class Models(BaseModel):
     models: list[str]
 
 
-def deepstack_error(problem: Problem) -> Response:
+def error_response(problem: Problem) -> Response:
     """`problem` as clients of DeepStack expect it: its status, and words."""
-    return error_response(problem, {"success": False, "error": problem.detail})
+    return problem.response({"success": False, "error": problem.detail})
 
 
 _FIELDS = {
@@ -86,50 +84,88 @@ _DETECTION = {
 }
 
 
-@deepstack.post("/vision/detection")
+@bp.post("/vision/detection")
 @operation("What is on a picture, for DeepStack's clients", **_DETECTION)
 def detection() -> Response:
     """A form with the picture in `image` and, if wanted, `min_confidence` (0.4). An `api_key` is ignored."""
-    with turn() as predict_picture:
-        # The picture first: looking for fields would take a body that is no form for one.
-        data = read_pictures()[0].read()
-        # Only boxes of one class take each other out there: who sits on a motorcycle is not lost.
-        selection = service.detector.selection(confidence=_min_confidence(), per_class_nms=True)
-        return jsonify(_predictions(predict_picture(data, selection)))
+    with turn():
+        # The picture is read first: Flask takes any body for a form, and empties it, once fields are looked for.
+        picture = read_uploads()[0].read()
+        # DeepStack lets only boxes of one class take each other out: a rider is not lost to the motorcycle.
+        selection = current_service().detector.selection(confidence=_min_confidence(), per_class_nms=True)
+        answer = predict(picture, selection)
+    height, width = answer.size
+    predictions = []
+    for detection in answer.detections:
+        # Clients cut objects out of their picture, so corners have to lie within it.
+        x, y, box_width, box_height = detection.box
+        predictions.append(
+            {
+                "confidence": detection.confidence,
+                "label": detection.label,
+                "x_min": min(max(x, 0), width),
+                "y_min": min(max(y, 0), height),
+                "x_max": min(max(x + box_width, 0), width),
+                "y_max": min(max(y + box_height, 0), height),
+            }
+        )
+    labels = ", ".join(dict.fromkeys(detection.label for detection in answer.detections))
+    return jsonify(
+        {
+            "success": True,
+            "message": f"Found {labels}" if labels else "No objects found",
+            "predictions": predictions,
+            "count": len(predictions),
+            "inferenceMs": round(answer.seconds["infer"] * 1000),
+            "processMs": round(sum(answer.seconds.values()) * 1000),
+            "analysisRoundTripMs": round(current_record().milliseconds()),
+        }
+    )
 
 
-@deepstack.post("/vision/custom/<name>")
+def _min_confidence() -> float:
+    text = request.values.get("min_confidence") or _MIN_CONFIDENCE
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        abort(400, f"min_confidence is {quoted(text)}, expected a number from 0 to 1")
+    return value
+
+
+@bp.post("/vision/custom/<name>")
 @operation("The same by the model's name", **_DETECTION)
 def custom(name: str) -> Response:
     """As /v1/vision/detection, if `name` is the model that is served."""
-    served = service.detector.model.name
+    served = current_service().detector.model.name
     if name != served:
-        abort(404, f"there is no model {shown(name)}; this service has {served}")
+        abort(404, f"there is no model {quoted(name)}; this service has {served}")
     return detection()
 
 
-@deepstack.route("/vision/custom/list", methods=["GET", "POST"])
+@bp.route("/vision/custom/list", methods=["GET", "POST"])
 @operation("The models by name", answers={200: {"application/json": Models}})
 def models() -> dict:
     """Blue Iris asks for it when it looks for models."""
-    return {"success": True, "models": [service.detector.model.name]}
+    return {"success": True, "models": [current_service().detector.model.name]}
 
 
-@deepstack.get("/status/ping")
-@deepstack.get("/status/version")
-@deepstack.get("/server/status/ping")
-@deepstack.get("/server/status/version")
+@bp.get("/status/ping")
+@bp.get("/status/version")
+@bp.get("/server/status/ping")
+@bp.get("/server/status/version")
 @operation("Whether the service is there", answers={200: {"application/json": Status}})
 def ping() -> dict:
     """CodeProject.AI answers its version to a ping."""
     return {"success": True, "message": __version__, "version": _version()}
 
 
-@deepstack.get("/status/updateavailable")
-@deepstack.get("/server/status/updateavailable")
+@bp.get("/status/updateavailable")
+@bp.get("/server/status/updateavailable")
 @operation("That no update is known", answers={200: {"application/json": Status}})
 def update_available() -> dict:
-    """Blue Iris asks for it. A deployment decides what runs: there is never an update to be had from here."""
+    """Blue Iris asks for it. A deployment decides what runs, so this service never offers an update."""
     version = _version()
     return {
         "success": True,
@@ -144,43 +180,3 @@ def update_available() -> dict:
 def _version() -> dict:
     major, minor, patch = (int(part) for part in __version__.split("."))
     return {"major": major, "minor": minor, "patch": patch}
-
-
-def _min_confidence() -> float:
-    text = request.values.get("min_confidence") or _MIN_CONFIDENCE
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 1:
-        abort(400, f"min_confidence is {shown(text)}, expected a number from 0 to 1")
-    return value
-
-
-def _predictions(answer: Answer) -> dict:
-    height, width = answer.size
-    seconds = answer.seconds
-    found = [_prediction(item, width, height) for item in answer.objects]
-    labels = ", ".join(dict.fromkeys(item["label"] for item in found))
-    return {
-        "success": True,
-        "message": f"Found {labels}" if found else "No objects found",
-        "predictions": found,
-        "count": len(found),
-        "inferenceMs": round(seconds["infer"] * _MILLISECONDS),
-        "processMs": round(sum(seconds.values()) * _MILLISECONDS),
-        "analysisRoundTripMs": round(record().milliseconds()),
-    }
-
-
-def _prediction(item: dict, width: int, height: int) -> dict:
-    """Corners within the picture: clients cut them out of it."""
-    x, y, box_width, box_height = item["boxes"]
-    return {
-        "confidence": item["confidence"],
-        "label": item["label"],
-        "x_min": min(max(x, 0), width),
-        "y_min": min(max(y, 0), height),
-        "x_max": min(max(x + box_width, 0), width),
-        "y_max": min(max(y + box_height, 0), height),
-    }

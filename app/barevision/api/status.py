@@ -1,20 +1,37 @@
-"""``GET /info``: what is served, how, and within which limits."""
+"""What the service says of itself: whether it lives, is ready, what it serves, and its numbers."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
+from werkzeug.exceptions import ServiceUnavailable
 
 from barevision import __version__
 from barevision.api.admission import places
-from barevision.api.describe import operation
-from barevision.api.service import service
+from barevision.api.openapi import operation
+from barevision.api.service import current_service
 from barevision.serving.worker import THREADS
 
-info = Blueprint("info", __name__)
+bp = Blueprint("status", __name__)
+
+
+class Healthy(BaseModel):
+    """The process answers."""
+
+    status: str
+
+
+class ReadyModel(BaseModel):
+    """The model answered its golden image rightly."""
+
+    status: str
+    model: str
+    detail: str
 
 
 class ModelInfo(BaseModel):
@@ -62,11 +79,36 @@ class Info(BaseModel):
     defaults: Defaults
 
 
-@info.get("/info")
+@bp.get("/healthz")
+@operation("Whether the process lives", answers={200: {"application/json": Healthy}})
+def healthz() -> dict:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@bp.get("/readyz")
+@operation("Whether the model answers rightly", answers={200: {"application/json": ReadyModel}}, errors=(503,))
+def readyz() -> dict:
+    """The model answered its golden image rightly."""
+    return {"status": "ready", "model": current_service().detector.model.name, "detail": require_ready()}
+
+
+def require_ready() -> str:
+    """What made the service ready, in words.
+
+    :raises ServiceUnavailable: it is not ready.
+    """
+    readiness = current_service().readiness
+    if not readiness.is_ready:
+        raise ServiceUnavailable(readiness.finding)
+    return readiness.finding
+
+
+@bp.get("/info")
 @operation("What is served", answers={200: {"application/json": Info}})
-def show() -> dict:
+def info() -> dict:
     """Model, labels, engine in effect, limits, version and commit (null where it isn't a deployed release)."""
-    detector = service.detector
+    detector = current_service().detector
     settings = detector.settings
     height, width = detector.engine.input_size
     threads = request.environ.get(THREADS)
@@ -74,11 +116,7 @@ def show() -> dict:
         "version": __version__,
         "commit": release_commit(Path(__file__)),
         "model": {"name": detector.model.name, "labels": detector.model.labels, "input_size": [width, height]},
-        "engine": {
-            "name": settings.engine,
-            "precision": detector.engine.precision,
-            "threads": settings.threads,
-        },
+        "engine": {"name": settings.engine, "precision": detector.engine.precision, "threads": settings.threads},
         "limits": {
             "max_bytes": settings.max_bytes,
             "max_pixels": settings.max_pixels,
@@ -93,5 +131,12 @@ def show() -> dict:
 
 def release_commit(path: Path) -> str | None:
     """The commit of the release that `path` is a file of: a deployment names its folder so, `releases/<commit>`."""
-    found = re.search(r"/releases/([0-9a-f]{40})/", str(path.resolve()))
-    return found and found[1]
+    match = re.search(r"/releases/([0-9a-f]{40})/", str(path.resolve()))
+    return match and match[1]
+
+
+@bp.get("/metrics")
+@operation("Numbers for Prometheus", answers={200: {"text/plain": {"type": "string"}}})
+def metrics() -> Response:
+    """Requests, latencies by stage, who waits, who was refused, the process's memory and processor time."""
+    return Response(generate_latest(current_service().metrics.registry), content_type=CONTENT_TYPE_LATEST)

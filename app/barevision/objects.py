@@ -1,0 +1,86 @@
+"""What is detected on a picture, from the network's rows to the JSON of ``POST /predict`` and back in the client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+#: How far a right answer may be off: boxes at each side in pixels, and confidences. It is more than engines and
+#: processors differ.
+PIXEL_TOLERANCE = 2
+CONFIDENCE_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Detection:
+    """An object on a picture.
+
+    :ivar box: x and y of the upper left corner, width and height, in pixels of the upright picture. It may stick out.
+    :ivar color: of the label, what the tutorial's client draws the box in, three numbers from 0 to 255.
+    :ivar confidence: 0 to 1.
+    """
+
+    box: Annotated[tuple[int, int, int, int], Field(alias="boxes", description="x, y, width and height in pixels")]
+    color: Annotated[tuple[int, int, int], Field(description="The class's colour")]
+    label: str
+    confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+    def to_json(self) -> dict:
+        """The object in the list that `POST /predict` answers. The tutorial calls the one box "boxes"."""
+        return {
+            "boxes": list(self.box),
+            "color": list(self.color),
+            "label": self.label,
+            "confidence": self.confidence,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.confidence:.3f} at {list(self.box)}"
+
+
+_LIST = TypeAdapter(list[Detection])
+
+
+def parse_detections(text: bytes | str) -> list[Detection]:
+    """The detections in the JSON list that `POST /predict` answers.
+
+    :raises ValueError: `text` is not such a list; the message names the first thing that is wrong.
+    """
+    try:
+        return _LIST.validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{f'{place}: ' if place else ''}{first['msg']}") from None
+
+
+def differences(
+    expected: Iterable[Detection],
+    answer: Iterable[Detection],
+    pixels: float = PIXEL_TOLERANCE,
+    confidence: float = CONFIDENCE_TOLERANCE,
+) -> list[str]:
+    """What is missing, extra or off in `answer`, one line each; empty if the two agree. The order does not matter.
+
+    :param pixels: how far x, y, width and height may be off, each.
+    :param confidence: how far confidences may be off.
+    """
+
+    def agree(one: Detection, other: Detection) -> bool:
+        return (
+            one.label == other.label
+            and abs(one.confidence - other.confidence) <= confidence
+            and all(abs(a - b) <= pixels for a, b in zip(one.box, other.box, strict=True))
+        )
+
+    left, missing = list(answer), []
+    for detection in expected:
+        match = next((other for other in left if agree(detection, other)), None)
+        if match is None:
+            missing.append(detection)
+        else:
+            left.remove(match)
+    return [f"missing: {detection}" for detection in missing] + [f"unexpected: {detection}" for detection in left]
