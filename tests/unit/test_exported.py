@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from barevision.darknet.config import parse_config
 from barevision.darknet.graph import build_model
-from barevision.detection.network_input import of_picture, to_blob
+from barevision.detection.network_input import to_blob, to_image_rows
 from barevision.detection.network_output import Head
 from barevision.detection.selection import clip
 from barevision.detector import load_detector
@@ -103,7 +103,7 @@ def test_letterboxed_pictures_are_scaled_and_framed_in_grey() -> None:
 
 def test_a_stretched_picture_needs_no_mapping_back() -> None:
     rows = np.random.default_rng(0).random((4, 7), np.float32)
-    assert of_picture(rows, (120, 160), (64, 96), "stretch") is rows
+    assert to_image_rows(rows, (120, 160), (64, 96), "stretch") is rows
 
 
 def test_clipped_boxes_end_with_the_picture() -> None:
