@@ -22,6 +22,11 @@ def run(model: onnx.ModelProto, blob: np.ndarray) -> np.ndarray:
     return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"image": blob})[0]
 
 
+def outputs(model: onnx.ModelProto, op: str) -> list[str]:
+    """The names of what the nodes of the kind `op` answer."""
+    return [node.output[0] for node in model.graph.node if node.op_type == op]
+
+
 def build(cfg: str, weights: object | None = None, **options: object) -> onnx.ModelProto:
     return build_model(parse_config(cfg, "a.cfg"), weights or RandomWeights(), **options)
 
@@ -125,7 +130,7 @@ def test_region_has_anchors_in_cells_and_classes_that_exclude_each_other(softmax
     """YOLOv2's head in NumPy, written from Darknet's region_layer.c."""
     region = REGION if softmax else REGION.replace("softmax=1", "softmax=0")
     model = build(TINY_CFG.split("[yolo]")[0] + region)
-    model.graph.output.append(onnx.helper.make_empty_tensor_value_info("convolutional_2"))
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(outputs(model, "Conv")[1]))
     blob = np.random.default_rng(0).random((1, 3, 32, 64), np.float32)
     rows, raw = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"image": blob})
 
@@ -147,7 +152,7 @@ def test_reorg_is_darknets_own() -> None:
         "[yolo]", "[reorg]\nstride=2\n[convolutional]\nfilters=14\nsize=1\nactivation=linear\n[yolo]"
     )
     model = build(cfg)
-    for name in ("convolutional_2", "reorg_3"):
+    for name in (outputs(model, "Conv")[1], outputs(model, "Reshape")[1]):
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     blob = np.random.default_rng(0).random((1, 3, 32, 64), np.float32)
     _, before, after = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"image": blob})
@@ -169,7 +174,7 @@ def test_reorg_is_darknets_own() -> None:
     ("old", "new", "words"),
     [
         ("coords=4", "coords=5", "coords must be 4"),
-        ("softmax=1", "tree=data/9k.tree", "tree is not supported (YOLO9000"),
+        ("softmax=1", "tree=data/9k.tree", "tree is not supported (only YOLO9000"),
         ("softmax=1", "background=1", "background is not supported"),
         ("[region]", "[reorg]\nstride=3\n[region]", "[reorg]: stride=3 does not fit 14x8x16"),
         ("[region]", "[reorg]\nstride=2\nreverse=1\n[region]", "reverse is not supported"),
@@ -234,7 +239,8 @@ def test_routes_shortcuts_groups_and_upsampling() -> None:
     )
     model = build(cfg)
     onnx.checker.check_model(model, full_check=True)
-    names = ["maxpool_1", "convolutional_2", "upsample_5", "convolutional_0_leaky", "route_6"]
+    names = [outputs(model, op)[0] for op in ("MaxPool", "Conv", "Resize", "LeakyRelu", "Concat")]
+    names[1] = outputs(model, "Conv")[1]
     for name in names:
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     blob = np.random.default_rng(0).random((1, 3, 32, 64), np.float32)
@@ -254,7 +260,7 @@ def test_routes_shortcuts_groups_and_upsampling() -> None:
         ("activation=leaky", "activation=selu", 11, "activation='selu', expected one of leaky, linear"),
         ("filters=8", "filters=eight", 7, "filters='eight', expected whole numbers"),
         ("filters=8", "filters=0", 7, "filters=0, expected a whole number of at least 1"),
-        ("filters=14", "filters=13", 24, "need 14 channels, the section before gives 13"),
+        ("filters=14", "filters=13", 24, "need 14 channels, but the section before gives 13"),
         ("mask = 0,1", "mask = 0,3", 25, "expected numbers from 0 to 2"),
         ("anchors = 4,6, 10,12, 20,30", "anchors = 4,6, 10,12", 26, "anchors has 4 numbers"),
         ("filters=8", "filters 8", 7, "expected 'option = value'"),
@@ -266,13 +272,13 @@ def test_routes_shortcuts_groups_and_upsampling() -> None:
             "can't be taken from 8 channels",
         ),
         ("width=64", "channels=1\nwidth=64", 2, "channels must be 3"),
-        ("[maxpool]", "[net]\nwidth=64\n[maxpool]", 13, "a second [net], the first stands in line 1"),
+        ("[maxpool]", "[net]\nwidth=64\n[maxpool]", 13, "a second [net]; the first is in line 1"),
         ("filters=8", "filters=9\nfilters=8", 8, "filters is given twice, first in line 7"),
-        ("width=64", "width=4128", 2, "the input is 4128x32, allowed are 4096"),
-        ("size=2", "size=99\npadding=0", 13, "leaves nothing of the picture"),
-        ("pad=1", "padding=2000000000", 5, "numbers, allowed are 268435456"),
-        ("[maxpool]\nsize=2\nstride=2", "[upsample]\nstride=100000", 13, "numbers, allowed are 268435456"),
-        ("[maxpool]\nsize=2\nstride=2", "[upsample]\nstride=100", 23, "boxes, allowed are 1048576"),
+        ("width=64", "width=4128", 2, "the input is 4128x32, at most 4096"),
+        ("size=2", "size=99\npadding=0", 13, "leaves nothing of the image: 8x-41x-33"),
+        ("pad=1", "padding=2000000000", 5, "numbers, at most 268435456"),
+        ("[maxpool]\nsize=2\nstride=2", "[upsample]\nstride=100000", 13, "numbers, at most 268435456"),
+        ("[maxpool]\nsize=2\nstride=2", "[upsample]\nstride=100", 23, "boxes, at most 1048576 are allowed"),
         ("20,30", "20,nan", 26, "expected decimal numbers"),
         ("num=3", "num=3\nscale_x_y=1e999", 29, "expected decimal numbers"),
     ],
@@ -287,7 +293,7 @@ def test_bad_configurations_name_file_line_and_section(old: str, new: str, line:
 
 
 def test_a_text_that_is_no_configuration() -> None:
-    assert "before any [section]" in error_of(parse_config, "<!DOCTYPE html>\n<html>", "a.cfg")
+    assert "before the first [section]" in error_of(parse_config, "<!DOCTYPE html>\n<html>", "a.cfg")
     assert "no sections" in error_of(parse_config, "", "a.cfg")
 
 
@@ -305,22 +311,25 @@ def test_labels_are_stored_and_counted() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda data: data[:-4], r"a.cfg, line 17, \[convolutional\]: .*the kernel need 112 floats, 111 are left"),
+        (
+            lambda data: data[:-4],
+            r"a.cfg, line 17, \[convolutional\]: .*112 floats are needed for the kernel, 111 are left",
+        ),
         (
             lambda data: data[:60],
-            r"a.cfg, line 5, \[convolutional\]: .*the batch norm scales need 8 floats, 2 are left",
+            r"a.cfg, line 5, \[convolutional\]: .*8 floats are needed for the batch norm scales, 2 are left",
         ),
         (lambda data: data + bytes(8), r"2 floats are left over"),
-        (lambda data: data[:-3], r"no whole number of floats"),
-        (lambda data: data[:10], r"10 bytes, too short for the header"),
-        (lambda data: b"", r"0 bytes, too short for the header"),
+        (lambda data: data[:-3], r"not a whole number of floats"),
+        (lambda data: data[:10], r"10 bytes, too few for the header"),
+        (lambda data: b"", r"0 bytes, too few for the header"),
         (lambda data: b"<!DOCTYPE html><html><body>moved</body></html>", r"is an HTML page"),
         (lambda data: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", r"is a Git LFS pointer"),
         (lambda data: b"PK\x03\x04" + data, r"is a zip archive"),
         (lambda data: b"\x07\x00\x00\x00" + data[4:], r"version 7.2, expected 0.1 or 0.2"),
         # What a text editor makes of it: every byte above 127 became a replacement character.
-        (lambda data: data.decode("utf-8", "replace").encode(), r"floats|too short|version"),
-        (lambda data: data[:20] + b"\x00\x00\xc0\x7f" + data[24:], r"damaged: the biases .* are not all finite"),
+        (lambda data: data.decode("utf-8", "replace").encode(), r"floats|too few|version"),
+        (lambda data: data[:20] + b"\x00\x00\xc0\x7f" + data[24:], r"damaged: not all of the biases .* are finite"),
         (lambda data: data[:116] + b"\x00\x00\x80\xbf" + data[120:], r"variance is negative"),
     ],
 )
@@ -335,7 +344,7 @@ def test_bad_weights_are_an_error_that_says_what_was_expected(tmp_path: Path, ch
 def test_a_kernel_whose_size_no_integer_of_64_bits_holds_is_an_error_too(tmp_path: Path) -> None:
     path = weights_for(TINY_CFG, tmp_path / "net.weights")
     message = error_of(build, TINY_CFG.replace("size=3", "size=4294967296"), Weights(path))
-    assert "the kernel need 442721857769029238784 floats" in message
+    assert "442721857769029238784 floats are needed for the kernel" in message
 
 
 def test_the_old_header_is_four_bytes_shorter(tmp_path: Path) -> None:
