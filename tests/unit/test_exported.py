@@ -229,16 +229,16 @@ _ZEROS = np.zeros((7, 20))
         pytest.param(network(_ZEROS, METADATA | {"names": "(" * 100_000}), "no names of classes", id="deep"),
         pytest.param(
             network(_ZEROS, METADATA | {"names": str([str(n) for n in range(10_001)])}),
-            "10001 classes, allowed are",
+            "10001 classes, at most",
             id="many classes",
         ),
         pytest.param(
             network(_ZEROS, METADATA | {"names": "['cat']"}),
-            r"answers \(1, 7, 20\), which with 1 classes is none",
+            r"answers \(1, 7, 20\), which is not a form that is known for 1 classes",
             id="other form",
         ),
-        pytest.param(network(_ZEROS, batch=4), "takes 4 pictures of 3 channels.*batch=1", id="batch"),
-        pytest.param(network(_ZEROS, size=(64, 5000)), "input is 5000x64, allowed are 4096", id="wide"),
+        pytest.param(network(_ZEROS, batch=4), "takes 4 images of 3 channels.*batch=1", id="batch"),
+        pytest.param(network(_ZEROS, size=(64, 5000)), "takes images of 5000x64, at most 4096", id="wide"),
         pytest.param(
             network(_ZEROS, {"names": "['a', 'b', 'c']"}, size=("h", "w")), r"say one \(FILE.onnx@640\)", id="open"
         ),
@@ -302,15 +302,15 @@ def test_a_damaged_file_is_an_error(tmp_path: Path, change: Callable[[bytes], by
 
 
 def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_file, "MAX_BYTES", 100)
+    monkeypatch.setattr(onnx_file, "_MAX_BYTES", 100)
     path = write_network(tmp_path / "best.onnx", network(_ZEROS))
-    with pytest.raises(ModelError, match="allowed are 100"):
+    with pytest.raises(ModelError, match="at most 100 are allowed"):
         read_onnx_file(path)
 
 
 def test_a_fixed_size_is_not_changed(tmp_path: Path) -> None:
     path = write_network(tmp_path / "best.onnx", network(_ZEROS))
-    with pytest.raises(ModelError, match="input is 96x64 for good, 640x640 is asked for"):
+    with pytest.raises(ModelError, match="takes images of 96x64 only, not of 640x640"):
         prepare(find_source(f"{path}@640"), tmp_path / "models")
     assert prepare(find_source(f"{path}@96x64"), tmp_path / "models").changed
 
