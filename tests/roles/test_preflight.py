@@ -20,9 +20,10 @@ _FACTS = {
     "distribution_major_version": "12",
     "architecture": "x86_64",
     "service_mgr": "systemd",
+    "python": {"version": {"major": 3, "minor": 11, "micro": 2}},
 }
-#: What some machines here hold otherwise than the role, to look like one with another Python or Ansible.
-_BOUNDS = ("_preflight_python", "_preflight_ansible")
+#: What some machines here hold otherwise than the role, to look like one with another Ansible.
+_BOUNDS = ("_preflight_ansible",)
 #: Machines by name: what differs from a good one, and what they must be told. Nothing: they pass.
 _MACHINES: dict[str, tuple[dict, dict, list[str]]] = {
     "good": ({}, {}, []),
@@ -38,10 +39,15 @@ _MACHINES: dict[str, tuple[dict, dict, list[str]]] = {
     "sysv": ({"service_mgr": "sysvinit"}, {}, ["sysvinit as its init", "with systemd"]),
     "conda-old": ({}, {"preflight_conda_python_version": "3.7"}, ["Python 3.7", "Set miniconda_python_version"]),
     "venv-old": (
-        {"distribution": "Ubuntu", "distribution_version": "22.04"},
-        {"preflight_environment": "venv", "preflight_python": {"min": "3.98", "below": "3.99"}},
-        ["Ubuntu 22.04's own", "needs 3.98 or later", "Set app_environment: conda"],
+        {
+            "distribution": "Ubuntu",
+            "distribution_version": "22.04",
+            "python": {"version": {"major": 3, "minor": 10, "micro": 12}},
+        },
+        {"preflight_environment": "venv"},
+        ["Python 3.10 (Ubuntu 22.04's own)", "needs 3.11 or later", "Set app_environment: conda"],
     ),
+    "venv": ({}, {"preflight_environment": "venv"}, []),
     "misspelt": ({}, {"preflight_model": "yolo9000"}, ["unknown model 'yolo9000'", "yolov3-tiny"]),
     "unverified": ({}, {"preflight_model": "yolov4-csp"}, ["Set app_model_sha256", "yolov4-csp must have"]),
     "sized": ({}, {"preflight_model": "yolov3-tiny@608"}, []),
@@ -69,13 +75,19 @@ _MACHINES: dict[str, tuple[dict, dict, list[str]]] = {
         ["the app's environment and Miniconda", "enlarge the disk", "909.49 TB"],
     ),
     "future": ({}, {"preflight_ansible": {"min": "2.16", "below": "2.17"}}, ["and below 2.17", "requirements.txt"]),
-    # What is there already needs no room a second time.
+    "conda-there": (
+        {},
+        {"preflight_environment_bytes": _HUGE, "preflight_conda_bytes": _HUGE},
+        ["; the app's environment and the model need"],
+    ),
+    # A machine that carries a deployment has the room.
     "finished": (
         {},
         {
             "preflight_environment_bytes": _HUGE,
             "preflight_conda_bytes": _HUGE,
             "preflight_system_memory_bytes": _HUGE,
+            "preflight_model": "yolo9000",
         },
         [],
     ),
@@ -111,9 +123,8 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             **variables,
         }
     finished = folder / "finished"
-    for path in ("root/current/app", "conda/bin/conda", "models/yolov3-tiny/yolov3-tiny-0.onnx"):
-        (finished / path).parent.mkdir(parents=True)
-        (finished / path).touch()
+    (finished / "root" / "current").mkdir(parents=True)
+    (folder / "conda-there" / "conda").mkdir()
 
     (folder / "inventory.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
     play = {
