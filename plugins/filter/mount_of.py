@@ -10,8 +10,8 @@ DOCUMENTATION = r"""
 name: mount_of
 short_description: Finds the mounted file system of a path
 description:
-  - Takes the list RV(ansible_facts['mounts']) and returns the entry of the file system that holds a path, whether the path
-    exists or not.
+  - Takes the list C(ansible_facts['mounts']) and returns the entry of the file system that holds a path, whether the
+    path exists or not.
   - Empty where the list has none, as Ansible leaves out what has no device of its own, such as an overlay.
 positional: path
 options:
