@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     )
     reduce_jpegs: bool = Field(
         True,
-        description="Decode large JPEGs at a half, a quarter or an eighth of their size, which is faster; false answers "
-        "exactly as the tutorial does.",
+        description="Decode large JPEGs at a half, a quarter or an eighth of their size, which is faster; false "
+        "answers exactly as the tutorial does.",
     )
     confidence: float = Field(
         0.5,

@@ -83,7 +83,9 @@ def run_on_hosts(folder: Path, hosts: dict[str, dict], tasks: list[dict], *argum
         umask=0o077,
     )
     assert "PLAY RECAP" in done.stdout, done.stdout + done.stderr
-    said = dict(re.findall(r"^(?:fatal|failed): \[(.+?)\](.*?)(?=^\S)", done.stdout, re.MULTILINE | re.DOTALL))
+    said = dict(
+        re.findall(r"^(?:fatal|failed): \[(\S+?)(?: -> \S+)?\](.*?)(?=^\S)", done.stdout, re.MULTILINE | re.DOTALL)
+    )
     recap = re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", done.stdout, re.MULTILINE)
     return {
         name: HostRun(int(changed), " ".join(said.get(name, "").split()).replace("''", "'")) for name, changed in recap

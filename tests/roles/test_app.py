@@ -190,7 +190,7 @@ class TestModel:
         digest = site.value("_app_model_digest")
 
         assert len(digest) == 16
-        size = ending if "@" in ending else ""
+        size = "@64x32" if "@" in ending else ""
         copy = f"/var/lib/barevision/own/{digest}/mine"
         assert site.value("_app_model") == f"{copy}{size}"
         assert site.value("_app_model_folder") == site.value("_app_model_path") == copy

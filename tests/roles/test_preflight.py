@@ -45,14 +45,15 @@ _MACHINES: dict[str, tuple[dict, dict, list[str]]] = {
     "misspelt": ({}, {"preflight_model": "yolo9000"}, ["unknown model 'yolo9000'", "yolov3-tiny"]),
     "unverified": ({}, {"preflight_model": "yolov4-csp"}, ["Set app_model_sha256", "yolov4-csp must have"]),
     "sized": ({}, {"preflight_model": "yolov3-tiny@608"}, []),
-    "missized": ({}, {"preflight_model": "yolov3-tiny@big"}, ["the size 'big'"]),
+    "missized": ({}, {"preflight_model": "yolov3-tiny@big"}, ["'big' in 'yolov3-tiny@big' is not a size"]),
     "address": ({}, {"preflight_model": "https://example.org/best.onnx"}, ["Set app_model_sha256"]),
     "address-hash": (
         {},
         {"preflight_model": "https://example.org/best.onnx", "preflight_model_sha256": "0" * 64},
         [],
     ),
-    "not-a-hash": ({}, {"preflight_model_sha256": "abc"}, ["'abc' is no sha256"]),
+    "hash-in-name": ({}, {"preflight_model": f"https://example.org/best.onnx#sha256={'0' * 64}"}, []),
+    "not-a-hash": ({}, {"preflight_model_sha256": "abc"}, ["'abc' is not a sha256"]),
     "here": (
         {},
         {"preflight_model": str(ROOT / "app/barevision/models/roadsigns/"), "preflight_system_memory_bytes": _HUGE},
