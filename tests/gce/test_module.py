@@ -10,9 +10,9 @@ import pytest
 from ansible.module_utils.gce_api import Api, ApiError
 
 from plugins.modules import gce_resource
-from tests.gce import failures
-from tests.gce.compute import Compute
-from tests.gce.door import Door
+from tests.gce.standin import failures
+from tests.gce.standin.compute import Compute
+from tests.gce.standin.door import Door
 
 ZONE = "us-central1-a"
 RULE = {

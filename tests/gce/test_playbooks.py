@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.gce.compute import Compute
+from tests.gce.standin.compute import Compute
 from tests.gce.user import User, words
 
 NETWORK = "projects/demo-project/global/networks/barevision"

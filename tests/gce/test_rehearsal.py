@@ -17,9 +17,9 @@ import requests
 
 from barevision.client import Client
 from barevision.models import differences, find_source
-from tests.gce.compute import Compute
-from tests.gce.door import opened
-from tests.gce.lab_machines import LabMachines
+from tests.gce.standin.compute import Compute
+from tests.gce.standin.door import opened
+from tests.gce.standin.lab_machines import LabMachines
 from tests.gce.user import User
 from tests.lab import NEEDS_LAB, PlaybookRun
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.gce import discovery
+from tests.gce.standin import discovery
 
 PROJECT = "demo-project"
 WEB = "https://www.googleapis.com/compute/v1/"

@@ -11,12 +11,12 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from tests.gce.base import PROJECT, REGIONS, WEB, Effect, Request, Resource, fingerprint, shown
-from tests.gce.catalogue import DISK_TYPES, MACHINE_TYPES
-from tests.gce.failures import FailureError, in_use, invalid, not_found
+from tests.gce.standin.base import PROJECT, REGIONS, WEB, Effect, Request, Resource, fingerprint, shown
+from tests.gce.standin.failures import FailureError, in_use, invalid, not_found
+from tests.gce.standin.offerings import DISK_TYPES, MACHINE_TYPES
 
 if TYPE_CHECKING:
-    from tests.gce.compute import Compute
+    from tests.gce.standin.compute import Compute
 
 FAMILIES = {
     "debian-12": "debian-cloud",

@@ -1,7 +1,7 @@
 """A strict stand-in for the Compute API: what Google refuses it refuses, and what Google doesn't know it doesn't know.
 
 Every request and every answer is held against Google's own description (discovery.py). This file has the machinery:
-requests, operations, faults, lists. kinds.py has what each kind of resource does.
+requests, operations, faults, lists. methods.py has what each kind of resource does.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from tests.gce import discovery, filters, kinds
-from tests.gce.base import PROJECT, REGIONS, WEB, ZONES, Effect, Request, Resource, now, shown
-from tests.gce.catalogue import CATALOGUE
-from tests.gce.failures import CutError, FailureError, Fault, invalid, not_found
-from tests.gce.machines import Machines, PaperMachines
+from tests.gce.standin import discovery, filters, methods
+from tests.gce.standin.base import PROJECT, REGIONS, WEB, ZONES, Effect, Request, Resource, now, shown
+from tests.gce.standin.failures import CutError, FailureError, Fault, invalid, not_found
+from tests.gce.standin.machines import Machines, PaperMachines
+from tests.gce.standin.offerings import OFFERINGS
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # What a permission is called, where it isn't as the method.
@@ -156,11 +156,11 @@ class Compute:
         _require_known(request)
         verb = request.method.id.rpartition(".")[2]
         if request.method.parameters["project"] != PROJECT:
-            return kinds.public_image(request)
+            return methods.public_image(request)
         reading = {"get": self._get, "list": self._list, "aggregatedList": self._aggregated, "wait": self._wait}
         if verb in reading and request.collection in _READABLE:
             return reading[verb](request)
-        handler = getattr(kinds, f"{request.collection}_{_snake(verb)}", None)
+        handler = getattr(methods, f"{request.collection}_{_snake(verb)}", None)
         if handler is None:
             raise NotImplementedError(request.method.id)
         if verb.startswith("get"):
@@ -267,7 +267,7 @@ class Compute:
         with self.lock:
             found = [
                 shown(resource)
-                for path, resource in sorted({**CATALOGUE, **self.resources}.items())
+                for path, resource in sorted({**OFFERINGS, **self.resources}.items())
                 if path.startswith(prefix) and path.split("/")[-2] == request.collection and matches(shown(resource))
             ]
         start, size = _start(request), min(self.page_size, _size(request))
@@ -279,9 +279,9 @@ class Compute:
     def find(self, path: str) -> Resource:
         """The resource at a path, or 404."""
         with self.lock:
-            if path not in self.resources and path not in CATALOGUE:
+            if path not in self.resources and path not in OFFERINGS:
                 raise not_found(path)
-            return self.resources.get(path) or CATALOGUE[path]
+            return self.resources.get(path) or OFFERINGS[path]
 
     def add(self, path: str, resource: Resource) -> Resource:
         """Takes a new resource in, such as one that was made by hand, with what Google fills in."""
@@ -378,7 +378,7 @@ def _require_known(request: Request) -> None:
     request_id = request.query.get("requestId")
     if request_id is not None and not _is_request_id(request_id):
         raise invalid(f"Invalid value for field 'requestId': '{request_id}'. Must be a valid UUID.")
-    accepted = kinds.ACCEPTED.get(request.method.id, request.body.keys())
+    accepted = methods.ACCEPTED.get(request.method.id, request.body.keys())
     unknown = sorted(request.query.items() - {("alt", "json")}, key=str)
     unknown = [name for name, _ in unknown if name not in _QUERY] + sorted(request.body.keys() - accepted)
     if unknown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.gce.base import PROJECT, REGIONS, WEB, ZONES, Resource
+from tests.gce.standin.base import PROJECT, REGIONS, WEB, ZONES, Resource
 
 MACHINE_TYPES = {
     "e2-micro": (2, 1024, True),
@@ -46,7 +46,7 @@ def _region(number: int, region: str) -> tuple[str, Resource]:
 
 
 # By path, such as "projects/demo-project/zones/us-central1-a".
-CATALOGUE: dict[str, Resource] = dict(
+OFFERINGS: dict[str, Resource] = dict(
     [
         _entry(0, "project", _HOME, defaultNetworkTier="PREMIUM"),
         *(_region(100 + n, region) for n, region in enumerate(REGIONS)),
