@@ -1,7 +1,7 @@
 """What each method of the API does: a module for each collection, a function for each of its methods.
 
 A function takes the state and a request, refuses what Google refuses, and returns what the operation does at its end.
-`ACCEPTED` are the fields that a body may have here: what else Google knows is a bug of the test or of ours, and reported.
+`ACCEPTED` are the fields that a body may have here. What else Google knows is a bug, of the test or of the stand-in.
 """
 
 from __future__ import annotations
