@@ -392,10 +392,10 @@ def test_a_change_at_the_same_moment_is_not_overwritten(
 ) -> None:
     plan = gce_resource.plan
 
-    def somebody_else_first(kind: Any, wanted: dict, live: dict, found: list) -> Any:
+    def somebody_else_first(kind: Any, spec: dict, live: dict, differing: list) -> Any:
         path = f"projects/demo-project/zones/{ZONE}/instances/web-1"
         compute.resources[path]["tags"] = {"items": ["other"], "fingerprint": "b3RoZXI="}
-        return plan(kind, wanted, live, found)
+        return plan(kind, spec, live, differing)
 
     monkeypatch.setattr(gce_resource, "plan", somebody_else_first)
     with pytest.raises(ModuleError, match=r"fingerprint.*Somebody else changed it.*run again"):
