@@ -27,12 +27,12 @@ DOCUMENTATION = r"""
 module: gce_resource
 short_description: Makes resources of Google Compute Engine exactly what is described, or removes them
 description:
-  - Compares each resource that there is with the one that is wanted, field by field, both ways. A rule that got
+  - Compares each resource that there is with its description, field by field, both ways. A rule that got
     narrower is narrowed, a label that is no longer listed goes.
   - What differs is changed with the calls that Google has for it, fingerprints included. What Google can't change in
     place is refused with the reason, before anything else of the resource is changed.
-  - Every operation is awaited, and the resource is read again afterwards. If it still isn't what was wanted, the module
-    fails.
+  - Every operation is awaited, and the resource is read again afterwards. If it still isn't what was described, the
+    module fails.
   - Check mode changes nothing and returns the same difference and the same calls. It fails where a real run would be
     refused.
   - Takes a list, and goes through it in its order with one login. When one fails, the ones before it are made, and the

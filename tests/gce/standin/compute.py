@@ -134,7 +134,9 @@ class Compute:
         method = discovery.find(verb, path)
         if method is None:
             raise FailureError(404, "notFound", f"The requested URL /compute/v1/{path} was not found on this server.")
-        fault = self._fault(method.id)
+        with self.lock:
+            faults = self._faults.get(method.id)
+            fault = faults.pop() if faults else None
         if fault and fault.cut:
             raise CutError
         if fault and fault.status and not fault.in_operation:
@@ -322,15 +324,6 @@ class Compute:
         with self.lock:
             return [visible(found) for path, found in self.resources.items() if path.split("/")[-2] == collection]
 
-    def _fault(self, method: str) -> Fault | None:
-        with self.lock:
-            faults = self._faults.get(method)
-            return faults.pop() if faults else None
-
-
-def _is_request_id(text: str) -> bool:
-    return bool(_UUID.fullmatch(text)) and uuid.UUID(text).int != 0
-
 
 def _ordered(fault: Fault, method: discovery.Method, body: Any) -> FailureError:
     request = Request(method, {}, body if isinstance(body, dict) else {})
@@ -372,7 +365,7 @@ def _start(request: Request) -> int:
 
 def _require_known(request: Request) -> None:
     request_id = request.query.get("requestId")
-    if request_id is not None and not _is_request_id(request_id):
+    if request_id is not None and not (_UUID.fullmatch(request_id) and uuid.UUID(request_id).int):
         raise invalid(f"Invalid value for field 'requestId': '{request_id}'. Must be a valid UUID.")
     unknown = sorted(name for name, _ in request.query.items() - {("alt", "json")} if name not in _QUERY)
     unknown += sorted(request.body.keys() - methods.accepted_fields(request))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tests.gce.standin.base import PROJECT, REGIONS, WEB, ZONES, Resource
 
+# Processors, memory in MB, and whether the processors are shared with others.
 MACHINE_TYPES = {
     "e2-micro": (2, 1024, True),
     "e2-small": (2, 2048, True),
@@ -14,44 +17,34 @@ MACHINE_TYPES = {
 }
 DISK_TYPES = {"pd-standard", "pd-balanced", "pd-ssd"}
 
-_HOME = f"projects/{PROJECT}"
-_MADE = "1969-12-31T16:00:00.000-08:00"
 
-
-def _entry(number: int, kind: str, path: str, **more: object) -> tuple[str, Resource]:
-    name = path.rpartition("/")[2]
-    known = {"kind": f"compute#{kind}", "name": name, "selfLink": WEB + path, "creationTimestamp": _MADE}
-    return path, {"id": str(1000 + number), **known, **more}
-
-
-def _machine_type(number: int, zone: str, name: str) -> tuple[str, Resource]:
-    cpus, memory, is_shared = MACHINE_TYPES[name]
-    more = {"guestCpus": cpus, "memoryMb": memory, "isSharedCpu": is_shared, "zone": zone}
-    return _entry(number, "machineType", f"{_HOME}/zones/{zone}/machineTypes/{name}", **more)
-
-
-def _disk_type(number: int, zone: str, name: str) -> tuple[str, Resource]:
-    link = f"{WEB}{_HOME}/zones/{zone}"
-    return _entry(number, "diskType", f"{_HOME}/zones/{zone}/diskTypes/{name}", zone=link, defaultDiskSizeGb="100")
-
-
-def _zone(number: int, zone: str) -> tuple[str, Resource]:
-    region = f"{WEB}{_HOME}/regions/{zone.rpartition('-')[0]}"
-    return _entry(number, "zone", f"{_HOME}/zones/{zone}", status="UP", region=region, description=zone)
-
-
-def _region(number: int, region: str) -> tuple[str, Resource]:
-    zones = [f"{WEB}{_HOME}/zones/{region}-{letter}" for letter in REGIONS[region]]
-    return _entry(number, "region", f"{_HOME}/regions/{region}", status="UP", zones=zones, description=region)
+def _entries() -> Iterator[tuple[str, str, Resource]]:
+    """The kind of each, its path, and what it has besides a name."""
+    home = f"projects/{PROJECT}"
+    yield "project", home, {"defaultNetworkTier": "PREMIUM"}
+    for region, letters in REGIONS.items():
+        links = [f"{WEB}{home}/zones/{region}-{letter}" for letter in letters]
+        yield "region", f"{home}/regions/{region}", {"status": "UP", "zones": links, "description": region}
+    for zone in sorted(ZONES):
+        path = f"{home}/zones/{zone}"
+        region = f"{WEB}{home}/regions/{zone.rpartition('-')[0]}"
+        yield "zone", path, {"status": "UP", "region": region, "description": zone}
+        for name, (cpus, megabytes, is_shared) in MACHINE_TYPES.items():
+            size = {"guestCpus": cpus, "memoryMb": megabytes, "isSharedCpu": is_shared}
+            yield "machineType", f"{path}/machineTypes/{name}", {**size, "zone": zone}
+        for name in sorted(DISK_TYPES):
+            yield "diskType", f"{path}/diskTypes/{name}", {"zone": WEB + path, "defaultDiskSizeGb": "100"}
 
 
 # By path, such as "projects/demo-project/zones/us-central1-a".
-OFFERINGS: dict[str, Resource] = dict(
-    [
-        _entry(0, "project", _HOME, defaultNetworkTier="PREMIUM"),
-        *(_region(100 + n, region) for n, region in enumerate(REGIONS)),
-        *(_zone(200 + n, zone) for n, zone in enumerate(sorted(ZONES))),
-        *(_machine_type(300 + n, zone, name) for zone in sorted(ZONES) for n, name in enumerate(MACHINE_TYPES)),
-        *(_disk_type(400 + n, zone, name) for zone in sorted(ZONES) for n, name in enumerate(sorted(DISK_TYPES))),
-    ]
-)
+OFFERINGS: dict[str, Resource] = {
+    path: {
+        "id": str(1000 + number),
+        "kind": f"compute#{kind}",
+        "name": path.rpartition("/")[2],
+        "selfLink": WEB + path,
+        "creationTimestamp": "1969-12-31T16:00:00.000-08:00",
+        **fields,
+    }
+    for number, (kind, path, fields) in enumerate(_entries())
+}

@@ -54,7 +54,12 @@ def insert(compute: Compute, request: Request) -> Effect:
             "tags": tags,
             "metadata": {"kind": "compute#metadata", **metadata},
             "scheduling": scheduling,
-            "shieldedInstanceConfig": _shielded(body.get("shieldedInstanceConfig", {})),
+            "shieldedInstanceConfig": {
+                "enableSecureBoot": False,
+                "enableVtpm": True,
+                "enableIntegrityMonitoring": True,
+                **body.get("shieldedInstanceConfig", {}),
+            },
             "disks": [_attached(body["disks"][0], disk)],
             "networkInterfaces": [interface],
             "fingerprint": fingerprint(request.name),
@@ -357,10 +362,6 @@ def _scheduling(given: Resource) -> Resource:
     if given.get("instanceTerminationAction") and not is_spot:
         raise invalid("Invalid value for field 'resource.scheduling.instanceTerminationAction': only of spot instances")
     return {**defaults, **given}
-
-
-def _shielded(given: Resource) -> Resource:
-    return {"enableSecureBoot": False, "enableVtpm": True, "enableIntegrityMonitoring": True, **given}
 
 
 def _fingerprinted(given: Resource) -> Resource:
