@@ -137,7 +137,8 @@ class Api:
         """All resources of a collection that fulfil a filter expression, such as 'labels.barevision = "web"'.
 
         :param everywhere: in all zones and regions, rather than in the global collection.
-        :raises ApiError: also where Google could not reach a part of them: an incomplete list is no list.
+        :raises ApiError: also where Google could not reach a part of them. A machine that the list lacks would be taken
+            for one that is gone.
         """
         path = f"aggregated/{collection}" if everywhere else f"global/{collection}"
         query = {"filter": condition}

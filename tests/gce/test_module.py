@@ -427,7 +427,7 @@ def test_the_application_default_credentials_log_in(door: Door, api: Api, monkey
 @pytest.mark.parametrize(
     ("content", "complaint"), [(None, "can't be read"), ("{}", r"key\.json: .*gcloud auth")], ids=["missing", "empty"]
 )
-def test_a_service_account_that_is_none_is_told(tmp_path: Any, content: str | None, complaint: str) -> None:
+def test_a_service_account_file_of_no_use_is_named(tmp_path: Any, content: str | None, complaint: str) -> None:
     key = tmp_path / "key.json"
     if content:
         key.write_text(content)
