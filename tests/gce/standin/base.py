@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.gce import discovery
+from tests.gce.standin import discovery
 
 PROJECT = "demo-project"
 WEB = "https://www.googleapis.com/compute/v1/"
@@ -61,7 +62,7 @@ class Request:
         return f"projects/{self.method.parameters['project']}/{self.scope}/{self.collection}/{self.name}"
 
 
-def shown(resource: Resource) -> Resource:
+def visible(resource: Resource) -> Resource:
     """A resource as Google shows it: without what is empty, and without what is only ours.
 
     What somebody else wrote stays as it is: a label or an entry of the metadata may well be empty.
@@ -86,3 +87,18 @@ def fingerprint(content: Any) -> str:
 def now() -> str:
     """The time, as Google writes it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def whole(link: str) -> str:
+    """The path that a link of a resource leads to, in whatever spelling: "global/networks/web" is in this project."""
+    path = path_of(link)
+    return path if path.startswith("projects/") else f"projects/{PROJECT}/{path}"
+
+
+def path_of(link: str) -> str:
+    """A link without Google's host."""
+    return re.sub(r"^https://(www|compute)\.googleapis\.com/compute/v1/", "", link)
+
+
+def nothing() -> None:
+    """The effect of what has been done already."""

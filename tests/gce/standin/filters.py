@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.gce.failures import invalid
+from tests.gce.standin.failures import invalid
 
 _TERM = re.compile(
     r"(?P<open>\(?)\s*(?P<field>[A-Za-z][\w.-]*)\s*(?P<operator>!=|=|:|\b(?:eq|ne)\b)\s*"

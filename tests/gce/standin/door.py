@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
 
-from tests.gce.compute import PROJECT, Compute
-from tests.gce.failures import CutError, FailureError
+from tests.gce.standin.compute import PROJECT, Compute
+from tests.gce.standin.failures import CutError, FailureError
 
 API_HOSTS = ("compute.googleapis.com", "www.googleapis.com")
 TOKEN_HOST = "oauth2.googleapis.com"

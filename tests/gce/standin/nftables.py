@@ -19,7 +19,7 @@ def ruleset(table: str, machines: Mapping[str, str], firewalls: list[dict], inst
     :param firewalls: Firewall resources of the Compute API.
     :param instances: Instance resources. Those that `machines` lacks are left out.
     """
-    known = {name: resource for name, resource in _by_name(instances).items() if name in machines}
+    known = {instance["name"]: instance for instance in instances if instance["name"] in machines}
     sources = _addresses_by_tag(known, machines)
     targets = [f"ip daddr {outside} dnat to {machines[name]}" for name, outside in external_addresses(known).items()]
     chains = [_chain(f"to-{name}", _rules(firewalls, known.get(name), sources)) for name in machines]
@@ -52,10 +52,6 @@ def _chain(name: str, lines: Iterable[str]) -> str:
     return "\n".join([f"chain {name} {{", *lines, "}"])
 
 
-def _by_name(resources: Iterable[dict]) -> dict[str, dict]:
-    return {resource["name"]: resource for resource in resources}
-
-
 def _interface(instance: dict) -> dict:
     return (instance.get("networkInterfaces") or [{}])[0]
 
@@ -70,23 +66,20 @@ def _network(resource: dict) -> str:
 
 
 def _addresses_by_tag(instances: Mapping[str, dict], machines: Mapping[str, str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    addresses: dict[str, list[str]] = {}
     for name, instance in instances.items():
         for tag in _tags(instance):
-            found.setdefault(tag, []).append(machines[name])
-    return found
+            addresses.setdefault(tag, []).append(machines[name])
+    return addresses
 
 
 def _rules(firewalls: Iterable[dict], instance: dict | None, sources: Mapping[str, list[str]]) -> list[str]:
     rules = ["ct state established,related accept"]
-    for firewall in sorted(firewalls, key=_rank):
+    # At the same priority, what is denied counts before what is allowed.
+    for firewall in sorted(firewalls, key=lambda rule: (int(rule.get("priority", 1000)), not rule.get("denied"))):
         if instance and _counts_for(firewall, instance):
             rules += _matches(firewall, sources)
     return [*rules, "drop"]
-
-
-def _rank(firewall: dict) -> tuple[int, bool]:
-    return int(firewall.get("priority", 1000)), not firewall.get("denied")
 
 
 def _counts_for(firewall: dict, instance: dict) -> bool:

@@ -77,7 +77,8 @@ def has_field(method: Method, collection: str, keys: tuple[str, ...]) -> bool:
 
 def check_query(method: Method, query: dict[str, str]) -> None:
     """Raises InvalidRequestError for query parameters that are unknown, missing, or not of their type."""
-    known = {**document()["parameters"], **_parameters(method, "query")}
+    of_method = {name: spec for name, spec in method.description["parameters"].items() if spec["location"] == "query"}
+    known = {**document()["parameters"], **of_method}
     for name, value in query.items():
         if name not in known:
             raise InvalidRequestError(
@@ -110,15 +111,12 @@ def check_answer(method: Method, answer: Any) -> None:
     _validate(answer, {**_definitions(requests_of=None), "$ref": f"#/$defs/{name}"})
 
 
-def _validator(schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
+def _validate(value: Any, schema: dict[str, Any]) -> None:
     formats = jsonschema.FormatChecker(())
     formats.checks("int64", (TypeError, ValueError))(lambda value: -(2**63) <= int(value) < 2**63)
     formats.checks("uint64", (TypeError, ValueError))(lambda value: 0 <= int(value) < 2**64)
-    return jsonschema.Draft202012Validator(schema, format_checker=formats)
-
-
-def _validate(value: Any, schema: dict[str, Any]) -> None:
-    error = jsonschema.exceptions.best_match(_validator(schema).iter_errors(value))
+    validator = jsonschema.Draft202012Validator(schema, format_checker=formats)
+    error = jsonschema.exceptions.best_match(validator.iter_errors(value))
     if error:
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
         raise InvalidRequestError(f"Invalid value for field 'resource{place}': {error.message}")
@@ -141,10 +139,6 @@ def _pattern(description: dict[str, Any]) -> re.Pattern[str]:
         return f"(?P<{matched[1]}>{spec.get('pattern') or '[^/]+'})"
 
     return re.compile(re.sub(r"\{(\w+)\}", group, description["path"]))
-
-
-def _parameters(method: Method, location: str) -> dict[str, Any]:
-    return {name: spec for name, spec in method.description["parameters"].items() if spec["location"] == location}
 
 
 def _check_parameter(name: str, spec: dict[str, Any], value: str) -> None:

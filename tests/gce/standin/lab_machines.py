@@ -20,7 +20,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from tests.gce.nftables import external_addresses, ruleset
+from tests.gce.standin.nftables import external_addresses, ruleset
 from tests.support.lab import Lab
 
 RELEASES = {"debian-12": "bookworm", "debian-13": "trixie"}
@@ -217,7 +217,7 @@ class LabMachines:
 
     def _change(self, name: str, change: str) -> None:
         self._require(name)
-        self._lab.playbook("tests/gce/machine.yml", "-e", f"machine={name}", "-e", f"change={change}")
+        self._lab.playbook("tests/gce/standin/machine.yml", "-e", f"machine={name}", "-e", f"change={change}")
 
     def _require(self, name: str) -> None:
         if name not in self._addresses:

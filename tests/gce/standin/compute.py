@@ -1,7 +1,7 @@
 """A strict stand-in for the Compute API: what Google refuses it refuses, and what Google doesn't know it doesn't know.
 
 Every request and every answer is held against Google's own description (discovery.py). This file has the machinery:
-requests, operations, faults, lists. kinds.py has what each kind of resource does.
+requests, operations, faults, lists. methods/ has what each method does.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from tests.gce import discovery, filters, kinds
-from tests.gce.base import PROJECT, REGIONS, WEB, ZONES, Effect, Request, Resource, now, shown
-from tests.gce.catalogue import CATALOGUE
-from tests.gce.failures import CutError, FailureError, Fault, invalid, not_found
-from tests.gce.machines import Machines, PaperMachines
+from tests.gce.standin import discovery, filters, methods
+from tests.gce.standin.base import PROJECT, REGIONS, WEB, ZONES, Effect, Request, Resource, nothing, now, visible, whole
+from tests.gce.standin.failures import CutError, FailureError, Fault, invalid, not_found
+from tests.gce.standin.machines import Machines, PaperMachines
+from tests.gce.standin.offerings import OFFERINGS
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # What a permission is called, where it isn't as the method.
@@ -134,7 +134,9 @@ class Compute:
         method = discovery.find(verb, path)
         if method is None:
             raise FailureError(404, "notFound", f"The requested URL /compute/v1/{path} was not found on this server.")
-        fault = self._fault(method.id)
+        with self.lock:
+            faults = self._faults.get(method.id)
+            fault = faults.pop() if faults else None
         if fault and fault.cut:
             raise CutError
         if fault and fault.status and not fault.in_operation:
@@ -156,31 +158,29 @@ class Compute:
         _require_known(request)
         verb = request.method.id.rpartition(".")[2]
         if request.method.parameters["project"] != PROJECT:
-            return kinds.public_image(request)
+            return methods.images.public(request)
         reading = {"get": self._get, "list": self._list, "aggregatedList": self._aggregated, "wait": self._wait}
         if verb in reading and request.collection in _READABLE:
             return reading[verb](request)
-        handler = getattr(kinds, f"{request.collection}_{_snake(verb)}", None)
-        if handler is None:
-            raise NotImplementedError(request.method.id)
+        function = methods.function_for(request)
         if verb.startswith("get"):
-            return handler(self, request)
-        return self._operate(request, fault, handler)
+            return function(self, request)
+        return self._operate(request, fault, function)
 
     def _operate(self, request: Request, fault: Fault | None, handler: Callable[..., Effect]) -> Resource:
         request_id = request.query.get("requestId", str(uuid.uuid4()))
         with self.lock:
             known = self._by_request.get((request.method.id, request_id))
             if known:
-                return shown(self.resources[known])
+                return visible(self.resources[known])
             if request.method.id.endswith(".insert"):
                 self._require_new(request.path)
-            effect = _nothing if fault and fault.in_operation else handler(self, request)
+            effect = nothing if fault and fault.in_operation else handler(self, request)
             path = f"projects/{PROJECT}/{request.scope}/operations/operation-{next(self._ids)}"
             self.resources[path] = self._operation(request, path, request_id)
             self._by_request[request.method.id, request_id] = path
             self._done[path] = threading.Event()
-            document = shown(self.resources[path])
+            document = visible(self.resources[path])
             thread = threading.Thread(target=self._run, args=(path, effect, fault, self._healed))
             self._threads.append(thread)
         thread.start()
@@ -232,7 +232,7 @@ class Compute:
 
     def _get(self, request: Request) -> Resource:
         with self.lock:
-            return shown(self.find(request.path))
+            return visible(self.find(request.path))
 
     def _wait(self, request: Request) -> Resource:
         self.find(request.path)
@@ -266,9 +266,9 @@ class Compute:
         )
         with self.lock:
             found = [
-                shown(resource)
-                for path, resource in sorted({**CATALOGUE, **self.resources}.items())
-                if path.startswith(prefix) and path.split("/")[-2] == request.collection and matches(shown(resource))
+                visible(resource)
+                for path, resource in sorted({**OFFERINGS, **self.resources}.items())
+                if path.startswith(prefix) and path.split("/")[-2] == request.collection and matches(visible(resource))
             ]
         start, size = _start(request), min(self.page_size, _size(request))
         about = {"id": request.method.path, "selfLink": WEB + request.method.path}
@@ -277,11 +277,12 @@ class Compute:
         return found[start : start + size], about
 
     def find(self, path: str) -> Resource:
-        """The resource at a path, or 404."""
+        """The resource at a path, or at an address in any of the spellings that Google takes, or 404."""
+        path = whole(path)
         with self.lock:
-            if path not in self.resources and path not in CATALOGUE:
+            if path not in self.resources and path not in OFFERINGS:
                 raise not_found(path)
-            return self.resources.get(path) or CATALOGUE[path]
+            return self.resources.get(path) or OFFERINGS[path]
 
     def add(self, path: str, resource: Resource) -> Resource:
         """Takes a new resource in, such as one that was made by hand, with what Google fills in."""
@@ -300,6 +301,11 @@ class Compute:
             }
             return self.resources[path]
 
+    def remove(self, path: str) -> None:
+        """Takes a resource out."""
+        with self.lock:
+            self.resources.pop(path, None)
+
     def _require_new(self, path: str) -> None:
         if path in self.resources:
             raise FailureError(409, "alreadyExists", f"The resource '{path}' already exists")
@@ -316,24 +322,7 @@ class Compute:
     def all(self, collection: str) -> list[Resource]:
         """All resources of a collection, as they are shown."""
         with self.lock:
-            return [shown(found) for path, found in self.resources.items() if path.split("/")[-2] == collection]
-
-    def _fault(self, method: str) -> Fault | None:
-        with self.lock:
-            faults = self._faults.get(method)
-            return faults.pop() if faults else None
-
-
-def _snake(camel: str) -> str:
-    return re.sub("([A-Z])", r"_\1", camel).lower()
-
-
-def _nothing() -> None:
-    pass
-
-
-def _is_request_id(text: str) -> bool:
-    return bool(_UUID.fullmatch(text)) and uuid.UUID(text).int != 0
+            return [visible(found) for path, found in self.resources.items() if path.split("/")[-2] == collection]
 
 
 def _ordered(fault: Fault, method: discovery.Method, body: Any) -> FailureError:
@@ -376,11 +365,10 @@ def _start(request: Request) -> int:
 
 def _require_known(request: Request) -> None:
     request_id = request.query.get("requestId")
-    if request_id is not None and not _is_request_id(request_id):
+    if request_id is not None and not (_UUID.fullmatch(request_id) and uuid.UUID(request_id).int):
         raise invalid(f"Invalid value for field 'requestId': '{request_id}'. Must be a valid UUID.")
-    accepted = kinds.ACCEPTED.get(request.method.id, request.body.keys())
-    unknown = sorted(request.query.items() - {("alt", "json")}, key=str)
-    unknown = [name for name, _ in unknown if name not in _QUERY] + sorted(request.body.keys() - accepted)
+    unknown = sorted(name for name, _ in request.query.items() - {("alt", "json")} if name not in _QUERY)
+    unknown += sorted(request.body.keys() - methods.accepted_fields(request))
     if unknown:
         raise NotImplementedError(f"{request.method.id} with {unknown}")
 
