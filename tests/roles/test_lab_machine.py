@@ -34,7 +34,7 @@ def test_the_inventory_gives_what_the_role_requires() -> None:
 
 
 def test_make_installs_every_tool_that_the_role_looks_for() -> None:
-    line = re.search(r"^LAB_PACKAGES := (.*)$", (REPOSITORY / "lab.mk").read_text(), re.MULTILINE)
+    line = re.search(r"^LAB_PACKAGES := (.*)$", (REPOSITORY / "packages.mk").read_text(), re.MULTILINE)
 
     assert line
     assert set(_read("vars/main.yml")["_lab_machine_tools"].values()) <= set(line[1].split())
