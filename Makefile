@@ -11,7 +11,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-exports fuzz lint format serve lab-up lab-down gce-rehearsal lock clean
 
-include lab.mk browser.mk
+include packages.mk
 
 help:  ## Says what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile

@@ -114,13 +114,13 @@ class LabMachines:
     @_one_at_a_time
     def start(self, name: str) -> None:
         """Starts a machine, unless it runs, and waits until it has booted."""
-        self._change(name, "start")
+        self._change(name, "started")
         self._wait_for_boot(name)
 
     @_one_at_a_time
     def stop(self, name: str) -> None:
         """Shuts a machine down in an orderly way, and waits until it is off."""
-        self._change(name, "stop")
+        self._change(name, "stopped")
 
     @_one_at_a_time
     def reset(self, name: str) -> None:
