@@ -20,7 +20,7 @@ def try_reloads(arbiter: Arbiter) -> None:
     """Makes `arbiter` obey SIGHUP only if the model of the new settings finds its golden image's detections.
 
     The new settings are those of the file that BAREVISION_SETTINGS_FILE names, which systemd reads only when it starts
-    the service. Without that variable, the settings stay as they were at the start. A worker that replaces one that died
+    the service. Without that variable, the settings stay as they were at the start. A worker that replaces a dead one
     gets the settings of the last reload.
     """
     reload = arbiter.reload
