@@ -28,7 +28,7 @@ def try_reloads(arbiter: Arbiter) -> None:
     def try_and_reload() -> None:
         command = [sys.executable, "-m", "barevision", "models", "check"]
         try:
-            environment = _read_environment()
+            environment = read_environment()
             subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=True)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             message = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
@@ -41,7 +41,7 @@ def try_reloads(arbiter: Arbiter) -> None:
     arbiter.reload = try_and_reload
 
 
-def _read_environment() -> dict[str, str]:
+def read_environment() -> dict[str, str]:
     """This process's environment, with the settings of the settings file in place of those of the start.
 
     :raises OSError: the settings file can't be read.
