@@ -142,16 +142,16 @@ def test_another_model_takes_over_without_a_lost_request(service: Service, clien
 
 
 @pytest.mark.parametrize(("damage", "complaint"), [("cut", "net.weights ends here"), ("missing", "unknown model")])
-@pytest.mark.parametrize("asked", ["systemctl", "SIGHUP"])
+@pytest.mark.parametrize("sender", ["systemctl", "SIGHUP"])
 def test_a_bad_model_leaves_the_old_one_at_work_and_is_named(
-    service: Service, clients: Client, tmp_path: Path, damage: str, complaint: str, asked: str
+    service: Service, clients: Client, tmp_path: Path, damage: str, complaint: str, sender: str
 ) -> None:
     model = tmp_path / "mine"
     if damage == "cut":
         (weights,) = write_model(model).glob("*.weights")
         weights.write_bytes(weights.read_bytes()[:-4])
     service.set_model(str(model))
-    if asked == "systemctl":
+    if sender == "systemctl":
         done = service.reload()
         assert done.returncode != 0
         said = done.stderr
