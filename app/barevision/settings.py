@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from barevision.errors import SettingsError
 
 _PREFIX = "BAREVISION_"
+#: Names the file with a service's settings, for serving/reload.py. It is not a setting itself.
+SETTINGS_FILE = "BAREVISION_SETTINGS_FILE"
 #: Read by the tests, not by the service.
 _TEST_PREFIX = "BAREVISION_TEST_"
 
@@ -98,7 +100,9 @@ def load_settings(**overrides: object) -> Settings:
     unknown = [
         name
         for name in os.environ
-        if name.upper().startswith(_PREFIX) and not name.startswith(_TEST_PREFIX) and name.upper() not in known
+        if name.upper().startswith(_PREFIX)
+        and not name.startswith(_TEST_PREFIX)
+        and name.upper() not in {*known, SETTINGS_FILE}
     ]
     if unknown:
         raise SettingsError(f"unknown setting {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")

@@ -42,15 +42,7 @@ def path(tmp_path: Path) -> Iterator[Path]:
     """The socket of a running Gunicorn."""
     path, body = tmp_path / "socket", tmp_path / "body"
     body.write_bytes(BODY)
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "--bind",
-        f"unix:{path}",
-        "--worker-class",
-        "barevision.serving.worker.Worker",
-    ]
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"unix:{path}"]
     options = ["--worker-class", "barevision.serving.worker.Worker", "--no-control-socket", "--threads", "2"]
     options += [f"{__name__.rpartition('.')[2]}:wsgi_app"]
     environment = {**os.environ, "BODY_FILE": str(body), "PYTHONPATH": os.pathsep.join(map(str, python_path()))}
@@ -109,7 +101,7 @@ def test_a_request_that_is_answered_unread_is_still_taken_whole(path: Path) -> N
         assert response.read() == BODY
 
 
-def test_a_signal_interrupts_nothing() -> None:
+def test_sigint_and_sigquit_end_the_worker_without_an_exception() -> None:
     worker = Worker(1, 1, [], None, 1, Config(), None)
     worker.method_queue.init()
     for signal_ in (signal.SIGINT, signal.SIGQUIT):

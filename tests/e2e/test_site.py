@@ -80,6 +80,7 @@ def test_everything_is_where_the_contract_says(lab: Lab, machine: str) -> None:
     assert lab.ssh(machine, "readlink -f /opt/barevision/current/env").startswith("/opt/barevision/envs/")
     assert lab.ssh(machine, "getent passwd barevision").endswith(":/usr/sbin/nologin")
     assert lab.ssh(machine, "stat -c '%U %G %a' /etc/barevision/barevision.env") == "root barevision 640"
+    assert lab.ssh(machine, "stat -c '%U %G %a' /run/barevision/gunicorn.sock") == "root www-data 660"
     assert lab.ssh(machine, "ls /etc/nginx/sites-enabled") == "barevision"
     for question, answer in {"is-active": "active", "is-enabled": "enabled"}.items():
         found = lab.ssh(machine, f"systemctl {question} barevision.socket barevision.service nginx.service")
@@ -154,6 +155,49 @@ def test_a_dry_run_on_finished_machines_finds_nothing_to_do(lab: Lab) -> None:
     assert run.changed == 0, run.output
 
 
+def test_what_a_run_wrote_that_ended_before_its_handlers_is_taken_up(lab: Lab) -> None:
+    machine = MACHINES[0]
+    files = {
+        "barevision.service": "/etc/barevision/barevision.env",
+        "barevision.socket": "/etc/systemd/system/barevision.socket",
+        "nginx.service": "/etc/nginx/sites-available/barevision",
+    }
+    for unit, path in files.items():
+        show = f"systemctl show --property StateChangeTimestampMonotonic {unit}"
+        before = lab.ssh(machine, show)
+        lab.ssh(machine, f"sudo touch {path}")
+        assert lab.playbook("site.yml", "--limit", machine).changed > 0
+        assert lab.ssh(machine, show) != before
+    again = lab.playbook("site.yml", "--limit", machine)
+    assert again.changed == 0, again.output
+    assert_answers_rightly(lab, machine)
+
+
+def test_a_service_that_does_not_start_is_reported_with_its_journal(lab: Lab) -> None:
+    machine = MACHINES[0]
+    for _ in range(2):
+        # Also the second time, when there is nothing to write any more.
+        with pytest.raises(AssertionError, match=r"(?s)barevision\.service is not ready on .*status=217/USER"):
+            lab.playbook("site.yml", "--limit", machine, "-e", "gunicorn_user=nobody-knows-it")
+    assert lab.playbook("site.yml", "--limit", machine).changed > 0
+    assert_answers_rightly(lab, machine)
+
+
+def test_a_site_that_nginx_refuses_is_never_written(lab: Lab) -> None:
+    """Alone the site is right, but another site has the same port for itself."""
+    machine = MACHINES[0]
+    other, digest = "/etc/nginx/sites-enabled/other", "sha256sum /etc/nginx/sites-available/barevision"
+    before = lab.ssh(machine, digest)
+    lab.ssh(machine, f"echo 'server {{ listen 8080 default_server; }}' | sudo tee {other}")
+    with pytest.raises(AssertionError, match=r"a duplicate default server for 0\.0\.0\.0:8080"):
+        lab.playbook("site.yml", "--limit", machine, "-e", "nginx_port=8080")
+    assert lab.ssh(machine, digest) == before
+    lab.ssh(machine, "sudo nginx -t")
+    assert_answers_rightly(lab, machine)
+    lab.ssh(machine, f"sudo rm {other}")
+    assert lab.playbook("site.yml", "--limit", machine).changed > 0
+
+
 def test_a_commit_that_answers_wrongly_never_serves(lab: Lab, tmp_path: Path) -> None:
     """The run fails at the golden image, and the service stays as it was."""
     machine = MACHINES[0]
@@ -185,16 +229,22 @@ def test_a_model_of_ones_own_and_a_changed_setting_reach_the_service_and_go_back
     assert "mine" not in lab.ssh(machine, "sudo find /var/lib/barevision -name '*mine*.onnx' -or -path '*/own/*'")
 
 
-def test_a_changed_unit_is_read_again(lab: Lab) -> None:
+def test_changed_units_are_applied(lab: Lab) -> None:
     machine = MACHINES[0]
-    show = "systemctl show --property TimeoutStopUSec --property NeedDaemonReload barevision.service"
+    show = "systemctl show --property TimeoutStopUSec,Listen,NeedDaemonReload barevision.service barevision.socket"
     before = lab.ssh(machine, show)
-    assert lab.playbook("site.yml", "--limit", machine, "-e", "gunicorn_graceful_timeout=7").changed > 0
+    path = "/run/barevision/other.sock"
+    changes = ("-e", "gunicorn_graceful_timeout=7", "-e", f"gunicorn_socket={path}")
+    assert lab.playbook("site.yml", "--limit", machine, *changes).changed > 0
     changed = lab.ssh(machine, show)
-    assert changed != before
-    assert "NeedDaemonReload=no" in changed
+    assert "TimeoutStopUSec=17s" in changed
+    assert f"Listen={path} (Stream)" in changed
+    assert "NeedDaemonReload=yes" not in changed
+    assert f"unix:{path}" in lab.ssh(machine, "cat /etc/nginx/sites-available/barevision")
+    assert_answers_rightly(lab, machine)
     assert lab.playbook("site.yml", "--limit", machine).changed > 0
     assert lab.ssh(machine, show) == before
+    assert_answers_rightly(lab, machine)
 
 
 def test_a_reload_brings_another_model_unless_it_cannot_serve(lab: Lab) -> None:
@@ -211,7 +261,7 @@ def test_a_reload_brings_another_model_unless_it_cannot_serve(lab: Lab) -> None:
         lab.ssh(machine, "sudo systemctl reload barevision")
     assert "roadsigns can't be prepared" in journal(lab, machine)
     lab.ssh(machine, "sudo kill -HUP $(systemctl show --property=MainPID --value barevision)")
-    refused = "Nothing is reloaded, what runs goes on: Error: roadsigns can't be prepared"
+    refused = "Nothing is reloaded, the service goes on as it was: Error: roadsigns can't be prepared"
     wait_until(lambda: refused in journal(lab, machine), "the signal alone is refused too")
     assert sees() == before
     command = "env -C /opt/barevision/current/app ../env/bin/python -m barevision models prepare roadsigns@256"

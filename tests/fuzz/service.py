@@ -83,9 +83,9 @@ def running_service(folder: Path, **settings: str) -> Iterator[Service]:
 
 
 def _unit_environment() -> dict[str, str]:
-    """What the service's unit sets."""
-    lines = _UNIT.read_text("utf-8").splitlines()
-    return dict(line.removeprefix("Environment=").split("=", 1) for line in lines if line.startswith("Environment="))
+    """What the service's unit sets on every machine."""
+    lines = [line for line in _UNIT.read_text("utf-8").splitlines() if line.startswith("Environment=")]
+    return dict(line.removeprefix("Environment=").split("=", 1) for line in lines if "{{" not in line)
 
 
 def _wait(service: Service, process: subprocess.Popen, log: Path) -> None:

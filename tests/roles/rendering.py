@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -79,6 +80,12 @@ def settings(text: str) -> Mapping[str, str]:
     """The lines NAME="value" of a systemd environment file."""
     pairs = (line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
     return {name: value.strip('"') for name, value in pairs}
+
+
+def unit_values(text: str, name: str) -> list[str]:
+    """What a systemd unit sets for `name`, in order, with lines that a backslash continues as one."""
+    lines = re.sub(r"\\\n\s*", "", text).splitlines()
+    return [line.removeprefix(f"{name}=") for line in lines if line.startswith(f"{name}=")]
 
 
 def environment() -> dict[str, str]:

@@ -148,6 +148,10 @@ def test_what_the_app_answers_passes_unchanged(nginx: Nginx) -> None:
         assert nginx.seen.count((f"/{status}", 1)) == 1
 
 
+def test_nginx_listens_on_ipv6_as_well(nginx: Nginx) -> None:
+    assert requests.get(f"http://[::1]:{nginx.address[1]}", timeout=10).status_code == 200
+
+
 def test_a_body_up_to_the_limit_passes(nginx: Nginx) -> None:
     assert requests.post(f"{nginx.url}/predict", data=b"x" * _LIMIT, timeout=10).status_code == 200
     assert nginx.seen == [("/predict", _LIMIT)]

@@ -1,4 +1,4 @@
-"""What `systemctl reload` does: Gunicorn with the files that the roles write, asked all the time."""
+"""What `systemctl reload` does: Gunicorn as the rendered unit starts it, asked all the time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ import pytest
 import requests
 
 from barevision.models.catalogue import find_source
-from tests.roles.rendering import ROOT, Site, settings
+from barevision.serving.reload import read_environment
+from tests.roles.rendering import ROOT, Site, settings, unit_values
 from tests.support.darknet_files import write_model
 
 GOLDEN = find_source("roadsigns").golden.image
@@ -25,9 +26,10 @@ GOLDEN = find_source("roadsigns").golden.image
 
 @dataclass(frozen=True)
 class Service:
-    """A Gunicorn with the roles' settings. `settings_path` has the service's own, which a user changes."""
+    """A Gunicorn that `unit` describes. `settings_path` has the service's settings, which a user changes."""
 
     process: subprocess.Popen
+    unit: str
     settings_path: Path
     log_path: Path
 
@@ -44,29 +46,34 @@ class Service:
 
     def reload(self) -> subprocess.CompletedProcess[str]:
         """Runs the unit's ExecReload lines as systemd does: in their order, up to the first that fails."""
-        unit = Site().render("gunicorn", "etc/systemd/system/barevision.service").splitlines()
-        values = {**settings(self.settings_path.read_text()), "MAINPID": str(self.process.pid)}
-        for line in (line.removeprefix("ExecReload=") for line in unit if line.startswith("ExecReload=")):
-            program, *arguments = string.Template(line).substitute(values).split()
-            program = sys.executable if program.endswith("/python") else program
-            done = run_beside([program, *arguments], values)
+        environment = unit_environment(self.unit, self.settings_path) | {"MAINPID": str(self.process.pid)}
+        for line in unit_values(self.unit, "ExecReload"):
+            command = unit_command(string.Template(line).substitute(environment))
+            done = subprocess.run(
+                command, cwd=ROOT / "app", env=environment, capture_output=True, text=True, timeout=120, check=False
+            )
             if done.returncode != 0:
                 break
         return done
 
     def hang_up(self) -> str:
-        """Sends Gunicorn SIGHUP alone, and returns what it then says in its log of a reload that it refuses."""
-        there = len(self.log_path.read_text())
+        """Sends Gunicorn SIGHUP alone, and returns what it then logs about the reload that it refuses."""
+        length = len(self.log_path.read_text())
         self.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "Nothing is reloaded" in self.log_path.read_text()[there:], self.log_path)
-        return self.log_path.read_text()[there:]
+        wait_until(lambda: "Nothing is reloaded" in self.log_path.read_text()[length:], self.log_path)
+        return self.log_path.read_text()[length:]
 
 
-def run_beside(command: list[str], values: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **values}
-    return subprocess.run(
-        command, cwd=ROOT / "app", env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+def unit_environment(unit: str, settings_path: Path) -> dict[str, str]:
+    """The environment that systemd gives to the unit's processes."""
+    own = dict(line.split("=", 1) for line in unit_values(unit, "Environment"))
+    return {**os.environ, **own, **settings(settings_path.read_text())}
+
+
+def unit_command(line: str) -> list[str]:
+    """The command of a line of the unit, with this computer's Python."""
+    program, *arguments = line.split()
+    return [sys.executable if program.endswith("/python") else program, *arguments]
 
 
 @dataclass
@@ -84,26 +91,18 @@ class Client:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    site = Site(app_models_dir=str(tmp_path / "models"))
-    settings_path, config, log_path = tmp_path / "barevision.env", tmp_path / "gunicorn.conf.py", tmp_path / "log"
+    settings_path, log_path = tmp_path / "barevision.env", tmp_path / "log"
+    site = Site(app_models_dir=str(tmp_path / "models"), app_settings_path=str(settings_path))
     settings_path.write_text(site.render("app", "etc/barevision/barevision.env"))
-    text = site.render("gunicorn", "etc/barevision/gunicorn.conf.py")
-    config.write_text(text.replace(site.value("app_settings_path"), str(settings_path)))
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "--config",
-        config,
-        "--bind",
-        "127.0.0.1:0",
-        "barevision.serving.wsgi:app",
-    ]
+    unit = site.render("gunicorn", "etc/systemd/system/barevision.service")
+    (start,) = unit_values(unit, "ExecStart")
+    command = [*unit_command(start), "--bind", "127.0.0.1:0"]
+    environment = unit_environment(unit, settings_path)
     with (
         log_path.open("wb") as log,
-        subprocess.Popen(command, cwd=ROOT / "app", stdout=log, stderr=log) as process,
+        subprocess.Popen(command, cwd=ROOT / "app", env=environment, stdout=log, stderr=log) as process,
     ):
-        running = Service(process, settings_path, log_path)
+        running = Service(process, unit, settings_path, log_path)
         try:
             wait_until(lambda: "Listening at" in log_path.read_text(), log_path)
             assert running.model() == "roadsigns"
@@ -143,16 +142,16 @@ def test_another_model_takes_over_without_a_lost_request(service: Service, clien
 
 
 @pytest.mark.parametrize(("damage", "complaint"), [("cut", "net.weights ends here"), ("missing", "unknown model")])
-@pytest.mark.parametrize("asked", ["systemctl", "SIGHUP"])
+@pytest.mark.parametrize("sender", ["systemctl", "SIGHUP"])
 def test_a_bad_model_leaves_the_old_one_at_work_and_is_named(
-    service: Service, clients: Client, tmp_path: Path, damage: str, complaint: str, asked: str
+    service: Service, clients: Client, tmp_path: Path, damage: str, complaint: str, sender: str
 ) -> None:
     model = tmp_path / "mine"
     if damage == "cut":
         (weights,) = write_model(model).glob("*.weights")
         weights.write_bytes(weights.read_bytes()[:-4])
     service.set_model(str(model))
-    if asked == "systemctl":
+    if sender == "systemctl":
         done = service.reload()
         assert done.returncode != 0
         said = done.stderr
@@ -167,7 +166,8 @@ def test_a_bad_model_leaves_the_old_one_at_work_and_is_named(
     "line", ['BAREVISION_MODEL="roadsigns', "roadsigns", 'BAREVISION_NMS="2"', 'BAREVISION_MODLE="x"']
 )
 def test_bad_settings_leave_the_service_at_work_and_are_named(service: Service, clients: Client, line: str) -> None:
-    service.settings_path.write_text(f"{service.settings_path.read_text()}\n{line}\n")
+    with service.settings_path.open("a") as file:
+        file.write(f"{line}\n")
     said = service.hang_up()
     assert line.partition("=")[0] in said
     assert "Traceback" not in said
@@ -195,3 +195,17 @@ def test_a_setting_that_was_taken_out_counts_no_more(service: Service) -> None:
     service.settings_path.write_text("\n".join([*others, ""]))
     assert service.reload().returncode == 0
     wait_until(lambda: confidence() == 0.5, service.log_path)
+
+
+def test_settings_are_read_as_systemd_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(app_model='/srv/models/my "best" \\new model', app_settings_path=str(tmp_path / "barevision.env"))
+    path = Path(site.value("app_settings_path"))
+    path.write_text(site.render("app", "etc/barevision/barevision.env") + "BAREVISION_LOG_LEVEL=a#b\n")
+    monkeypatch.setenv("BAREVISION_SETTINGS_FILE", str(path))
+    monkeypatch.setenv("BAREVISION_THREADS", "7")
+    environment = read_environment()
+    assert environment["BAREVISION_MODEL"] == site.value("app_model")
+    assert environment["BAREVISION_LOG_LEVEL"] == "a#b"
+    assert "BAREVISION_THREADS" not in environment
+    assert environment["BAREVISION_SETTINGS_FILE"] == str(path)
+    assert environment["PATH"] == os.environ["PATH"]

@@ -85,7 +85,7 @@ def _become_gunicorn(model: str | None, host: str, port: int) -> NoReturn:
 
     listener = _listen(host, port)
     settings = load_settings(model=model)
-    # A worker that downloads and converts would be taken for dead.
+    # Gunicorn would take a worker that downloads and converts a model for dead, so the model is prepared before.
     prepare(find_source(settings.model, settings.models_dir), settings.models_dir, progress())
     listener.set_inheritable(True)
     _announce(host, listener.getsockname()[1])

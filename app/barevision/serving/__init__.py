@@ -1,1 +1,1 @@
-"""What is Gunicorn's: its settings, its worker, its reload and the application that it imports."""
+"""What Gunicorn needs: its settings, its worker, its reload and the application that it imports."""

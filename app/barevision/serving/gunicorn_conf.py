@@ -1,26 +1,65 @@
-"""Gunicorn's settings for `barevision serve --production`: those of a VM, where the inventory can change them.
+"""Gunicorn's settings, on a VM and for `barevision serve --production`.
 
-A test holds them against roles/gunicorn, which says why each is as it is.
+An inventory can change `threads`, `timeout` and `graceful_timeout`: barevision.service gives those three as options,
+which Gunicorn prefers to this file. There is no `bind`, because systemd (barevision.socket) or the command line opens
+the socket and hands it over.
 """
+
+import os
+import sys
 
 from gunicorn.arbiter import Arbiter
 
-from barevision.serving.reload import try_reloads
+# The service is started in a folder whose path contains the link to the current release. After the link has moved to
+# another release, a new worker must still load the code of its own. So modules are looked for in paths without links.
+chdir = os.path.realpath(".")
+sys.path[:] = [os.path.realpath(path) if path else path for path in sys.path]
 
+# One process: its threads share the model, and ONNX Runtime releases the interpreter while it computes.
+# Default: 1
 workers = 1
+# Gunicorn's gthread, except that an answer is sent in one piece: a worker that dies sends no half answer.
+# Default: sync
 worker_class = "barevision.serving.worker.Worker"
+# Requests handled at once, waiting ones and health checks included. Two threads are left to health checks and refusals;
+# the others' pictures take turns, as many at once as BAREVISION_CONCURRENCY says. Further ones are answered 503.
+# Default: 1
 threads = 8
+# The model is loaded after the fork, because a runtime's own threads do not survive one.
+# Default: False
 preload_app = False
+
+# Seconds without a sign of life after which a worker is replaced. Threads that compute do not delay it.
+# Default: 30
 timeout = 60
+# Seconds that requests may take to finish while the service stops.
+# Default: 30
 graceful_timeout = 30
+# Seconds that an idle connection stays open. NGINX opens one for each request and closes it itself.
+# Default: 2
 keepalive = 2
+
+# Workers show their sign of life in memory, because a slow disk could make them look dead.
+# Default: None, the temporary folder
 worker_tmp_dir = "/dev/shm"
+# Nothing uses Gunicorn's control socket, and the unit's sandbox forbids it.
+# Default: False
 control_socket_disable = True
+
+# The app itself logs each request, with the ID that NGINX logs and answers too.
+# Default: None, no access log
 accesslog = None
+
+# The largest request line, number of headers and header. The app limits the body.
+# Default: 4094, 100, 8190
 limit_request_line = 4094
 limit_request_fields = 100
 limit_request_field_size = 8190
 
 
 def when_ready(arbiter: Arbiter) -> None:
+    """Makes every reload try its model first. Gunicorn calls this once, in the process that receives the signals."""
+    # Imported only here, because what is imported above is found in paths with links.
+    from barevision.serving.reload import try_reloads
+
     try_reloads(arbiter)

@@ -1,64 +1,63 @@
-"""Gunicorn's reload, tried first: over a model that can't be loaded, Gunicorn itself would stop."""
+"""Reloads that try the model first, because Gunicorn itself would stop if its new workers can't load it."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+from dotenv.parser import parse_stream
 from gunicorn.arbiter import Arbiter
 
+from barevision.settings import SETTINGS_FILE
+
 _PREFIX = "BAREVISION_"
-_LIMIT_SECONDS = 300
+_TRIAL_SECONDS = 300
 
 
-def try_reloads(arbiter: Arbiter, settings_path: Path | None = None) -> None:
-    """Has `arbiter` do what SIGHUP asks for only if the model of the new settings answers its golden image.
+def try_reloads(arbiter: Arbiter) -> None:
+    """Makes `arbiter` obey SIGHUP only if the model of the new settings finds its golden image's detections.
 
-    For Gunicorn's hook `when_ready`, which is called once, in the process that gets the signal.
-
-    :param settings_path: the file of the service's settings, as systemd reads it. Workers that are started between two
-        reloads get those of the last one. If None, settings stay what they were at the start.
+    The new settings are those of the file that BAREVISION_SETTINGS_FILE names, which systemd reads only when it starts
+    the service. Without that variable, the settings stay as they were at the start. A worker that replaces a dead one
+    gets the settings of the last reload.
     """
     reload = arbiter.reload
 
-    def reload_if_good() -> None:
+    def try_and_reload() -> None:
+        command = [sys.executable, "-m", "barevision", "models", "check"]
         try:
-            environment = _environment(settings_path)
-            _check(environment)
+            environment = read_environment()
+            subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=True)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            words = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
-            arbiter.log.error("Nothing is reloaded, what runs goes on: %s", words.strip())
+            message = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
+            arbiter.log.error("Nothing is reloaded, the service goes on as it was: %s", message.strip())
             return
         os.environ.clear()
         os.environ.update(environment)
         reload()
 
-    arbiter.reload = reload_if_good
+    arbiter.reload = try_and_reload
 
 
-def _environment(settings_path: Path | None) -> dict[str, str]:
-    if settings_path is None:
+def read_environment() -> dict[str, str]:
+    """This process's environment, with the settings of the settings file in place of those of the start.
+
+    :raises OSError: the settings file can't be read.
+    :raises ValueError: a line of it is not NAME="value".
+    """
+    if SETTINGS_FILE not in os.environ:
         return dict(os.environ)
-    others = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
-    return {**others, **_settings(settings_path)}
-
-
-def _settings(path: Path) -> dict[str, str]:
-    """:raises ValueError: a line is not NAME="value"."""
-    settings = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        try:
-            words = shlex.split(line, comments=True)
-            settings.update(word.split("=", 1) for word in words)
-        except ValueError:
-            raise ValueError(f'{path}, line {number} is {line!r}, expected NAME="value"') from None
-    return settings
-
-
-def _check(environment: dict[str, str]) -> None:
-    """:raises subprocess.SubprocessError: the model of the settings in `environment` can't be served."""
-    command = [sys.executable, "-m", "barevision", "models", "check"]
-    subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_LIMIT_SECONDS, check=True)
+    path = Path(os.environ[SETTINGS_FILE])
+    environment = {
+        name: value for name, value in os.environ.items() if name == SETTINGS_FILE or not name.startswith(_PREFIX)
+    }
+    with path.open(encoding="utf-8") as file:
+        # dotenv_values() would skip the lines that it can't parse.
+        for line in parse_stream(file):
+            if line.error or (line.key and line.value is None):
+                raise ValueError(f'{path} has the line {line.original.string.strip()!r}, expected NAME="value"')
+            if line.key:
+                environment[line.key] = line.value
+    return environment

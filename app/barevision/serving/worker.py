@@ -1,10 +1,13 @@
-"""Gunicorn's worker for Barevision: threads whose number the app knows, and answers sent whole or not at all.
+"""Gunicorn's worker for Barevision: it tells the app how many threads it has, and sends an answer whole or not at all.
 
-Gunicorn sends an answer's header first and its body after it. A worker that dies in between leaves NGINX with half an
-answer, which NGINX can't ask for again. Sent in one piece, an answer that was not sent can be had from the next worker.
+Gunicorn sends an answer's headers first and its body after them. If a worker dies in between, NGINX has half an answer,
+which it can't ask for again. An answer that is sent in one piece is either complete or not begun, and one that is not
+begun NGINX gets from the next worker.
 
-NGINX also takes a connection for dead that closes before it could send the whole request: a refusal, which needs no
-body, is sent once the body is there.
+NGINX also takes a connection for dead if it is closed before NGINX could send the whole request. So the app's refusals,
+which need no body, are sent only once the body has arrived.
+
+This depends on Gunicorn 27's internals: `handle_request`, `TConn.sock`, `TConn.parser.finish_body`.
 """
 
 from __future__ import annotations
@@ -17,9 +20,9 @@ from typing import Any
 from gunicorn.http import Request
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-#: Where the app finds the number of threads that handle requests.
+#: The key in a request's environ of the number of threads that handle requests.
 THREADS = "barevision.threads"
-# NGINX has the whole body before it asks, so the rest takes milliseconds.
+# NGINX has the whole body before it connects, so the rest of a body arrives in milliseconds.
 _DRAIN_SECONDS = 5
 _DRAIN_BYTES = 2**30
 
@@ -31,30 +34,31 @@ class Worker(ThreadWorker):
         super().load_wsgi()
         app = self.wsgi
 
-        def told(environ: dict, start_response: Callable) -> Iterable[bytes]:
+        def app_with_threads(environ: dict, start_response: Callable) -> Iterable[bytes]:
             environ[THREADS] = self.cfg.threads
             return app(environ, start_response)
 
-        self.wsgi = told
+        self.wsgi = app_with_threads
 
     def handle_quit(self, sig: int, frame: object) -> None:
-        # Gunicorn's own raises SystemExit wherever the main thread is. Amid the start of a thread, that thread then
-        # keeps Python from ending until Gunicorn's patience does.
+        """Ends the worker on SIGINT and SIGQUIT as SIGTERM does, once its requests are answered."""
+        # Gunicorn's own handle_quit() raises SystemExit in the main thread, wherever that is. If it is just starting
+        # another thread, Python then waits for that thread for good, and the worker ends only when Gunicorn kills it.
         self.handle_exit(sig, frame)
 
     def handle_request(self, req: Request, conn: TConn) -> bool:
         sock = conn.sock
-        conn.sock = _WholeAnswer(sock)
+        conn.sock = _BufferedSocket(sock)
         try:
-            goes_on = super().handle_request(req, conn)
+            keeps_alive = super().handle_request(req, conn)
             conn.parser.finish_body(time.monotonic() + _DRAIN_SECONDS, _DRAIN_BYTES)
             conn.sock.flush()
-            return goes_on
+            return keeps_alive
         finally:
             conn.sock = sock
 
 
-class _WholeAnswer:
+class _BufferedSocket:
     """A connected socket that keeps what `sendall` is given until `flush`."""
 
     def __init__(self, sock: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""What Gunicorn imports: ``barevision.serving.wsgi:app``. Imported in each worker, after the fork."""
+"""The application ``barevision.serving.wsgi:app``, which each of Gunicorn's workers imports after the fork."""
 
 from barevision.api import create_app
 from barevision.api.logs import configure_logging

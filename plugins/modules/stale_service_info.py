@@ -1,0 +1,116 @@
+#!/usr/bin/python
+"""Which files changed after a systemd service was started or reloaded."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: stale_service_info
+short_description: Reads which files changed after a systemd service was started or reloaded
+description:
+  - Compares the time at which a unit was started, or last reloaded, with the times at which paths were last changed,
+    their owner and mode included.
+  - A handler that is notified by the task that writes a file restarts the service in the same run. This module is for
+    the run after one that ended between the two.
+options:
+  name:
+    description: The unit, such as C(nginx.service) or C(barevision.socket).
+    type: str
+    required: true
+  paths:
+    description:
+      - What the service reads. A link is compared itself, not what it points to, and a folder without what is in it.
+      - A path that does not exist is left out.
+    type: list
+    elements: path
+    required: true
+  since:
+    description: V(reload) if a reload makes the service read the paths again, V(start) if only a start does.
+    type: str
+    choices: [start, reload]
+    default: start
+attributes:
+  check_mode:
+    support: full
+author:
+  - The Barevision contributors
+"""
+
+EXAMPLES = r"""
+- name: Read what changed since NGINX was last reloaded
+  stale_service_info:
+    name: nginx.service
+    paths: [/etc/nginx/nginx.conf, /etc/nginx/sites-enabled]
+    since: reload
+  register: __nginx_service
+  changed_when: __nginx_service.newer | length > 0
+  notify: Reload NGINX
+"""
+
+RETURN = r"""
+exists:
+  description: Whether systemd knows the unit.
+  type: bool
+  returned: success
+active:
+  description: Whether the unit is active. One that is still starting, or starts again and again, is not.
+  type: bool
+  returned: success
+newer:
+  description: Those of the paths that changed after the unit was started or reloaded; none if it is not active.
+  type: list
+  elements: str
+  returned: success
+  sample: [/etc/nginx/sites-enabled]
+"""
+
+# The first is when the unit became active; the second is also set when a reload ends.
+_TIMESTAMPS = {"start": "ActiveEnterTimestamp", "reload": "StateChangeTimestamp"}
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Reads the unit's state, and compares the time in it with those of the paths."""
+    timestamp = _TIMESTAMPS[module.params["since"]]
+    properties = f"--property=LoadState,ActiveState,{timestamp}"
+    command = ["systemctl", "show", "--timestamp=us+utc", properties, module.params["name"]]
+    _, output, _ = module.run_command(command, check_rc=True, environ_update={"LC_ALL": "C"})
+    unit = dict(line.split("=", 1) for line in output.splitlines())
+    is_active = unit["ActiveState"] in ("active", "reloading")
+    return {
+        "exists": unit["LoadState"] != "not-found",
+        "active": is_active,
+        "newer": newer_paths(module.params["paths"], parse_timestamp(unit[timestamp])) if is_active else [],
+    }
+
+
+def parse_timestamp(text: str) -> datetime:
+    """The time that `systemctl --timestamp=us+utc` prints like 'Wed 2025-11-26 20:35:01.123456 UTC'."""
+    _, day, time, _ = text.split()
+    return datetime.fromisoformat(f"{day}T{time}+00:00")
+
+
+def newer_paths(paths: list[str], since: datetime) -> list[str]:
+    """Those of `paths` that exist and changed after `since`."""
+    existing = [path for path in paths if os.path.lexists(path)]
+    return [path for path in existing if datetime.fromtimestamp(os.lstat(path).st_ctime, since.tzinfo) > since]
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "paths": {"type": "list", "elements": "path", "required": True},
+            "since": {"type": "str", "choices": list(_TIMESTAMPS), "default": "start"},
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(changed=False, **run(module))
+
+
+if __name__ == "__main__":
+    main()
