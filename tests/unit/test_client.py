@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import requests
 from flask import Flask, Response, request
 
 from barevision.client import MOST_RETRIES, Client
@@ -136,3 +137,14 @@ def test_no_service_and_no_jpeg_are_errors_in_words() -> None:
     with pytest.raises(ServiceError, match="does not answer") as caught:
         Client(url).predict(b"x")
     assert caught.value.status is None
+
+
+@pytest.mark.parametrize(
+    "answer", [b"{}", b"[1]", b'[{"label": "cat"}]', b"null", b'[{"boxes": [1, 2, 3, 4], "color": 1, "label": "a"}]']
+)
+def test_another_services_answer_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    response = requests.Response()
+    response.status_code, response._content = 200, answer
+    monkeypatch.setattr(requests.Session, "request", lambda *_, **__: response)
+    with pytest.raises(ServiceError, match="http://x/predict does not answer a list of detections"):
+        Client("http://x").predict(b"")

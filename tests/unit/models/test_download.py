@@ -17,6 +17,7 @@ import pytest
 from barevision.errors import ModelError
 from barevision.models.download import download
 from barevision.models.source import ModelFile
+from tests.support.serving import running
 
 CONTENT = bytes(range(256)) * 4096
 HTML = b"<!DOCTYPE html><html><body>This page has moved.</body></html>"
@@ -98,14 +99,11 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def mirror() -> Iterator[http.server.ThreadingHTTPServer]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
-        server.seen = []
-        server.handle_error = lambda *_: None
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    server.seen = []
+    server.handle_error = lambda *_: None
+    with running(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def model_file(server: http.server.ThreadingHTTPServer, *paths: str) -> ModelFile:
