@@ -19,12 +19,12 @@ from tests.support.metrics import sample
 from tests.support.problems import assert_problem
 
 
-def test_the_process_lives(roadsigns: Detector) -> None:
-    assert create_app(roadsigns).test_client().get("/healthz").json == {"status": "ok"}
+def test_the_process_lives(client: FlaskClient) -> None:
+    assert client.get("/healthz").json == {"status": "ok"}
 
 
-def test_ready_after_the_right_answer(roadsigns: Detector) -> None:
-    response = create_app(roadsigns).test_client().get("/readyz")
+def test_ready_after_the_right_answer(client: FlaskClient) -> None:
+    response = client.get("/readyz")
     assert response.status_code == 200
     assert response.json["model"] == "roadsigns"
     assert "boxes were found" in response.json["detail"]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
-from gunicorn.http.errors import InvalidChunkSize
 
 from barevision.api import create_app
 from barevision.detector import Detector
 from barevision.objects import Detection, differences
 from barevision.pictures.decode import encode_image
+from tests.fuzz.service import running_service
 from tests.support.answers import detections
 from tests.support.problems import assert_problem
 
@@ -119,22 +121,24 @@ def test_a_form_may_be_as_large_as_the_limit(roadsigns: Detector, picture: bytes
     assert status_without_length(roadsigns, len(body), body, "multipart/form-data; boundary=B") == 200
 
 
-def test_a_body_in_broken_chunks_is_a_bad_request(client: FlaskClient) -> None:
-    """Gunicorn reads such a body while the app does."""
-
-    class Broken(io.BytesIO):
-        def read(self, size: int = -1) -> bytes:
-            raise InvalidChunkSize(b"x")
-
-        readinto = read
-
-    chunked = {"input_stream": Broken(), "environ_overrides": {"wsgi.input_terminated": True}}
-    response = client.post("/predict", **chunked)
-    assert_problem(response, 400)
-    assert "chunk size" in response.json["detail"]
-
-
 def test_a_form_whose_part_has_no_name_is_a_bad_request(client: FlaskClient) -> None:
     body = b"--B\r\nContent-Disposition: form-data; nam=x\r\n\r\nx\r\n--B--\r\n"
     response = client.post("/predict", data=body, content_type="multipart/form-data; boundary=B")
     assert "only these fields without a file name: none" in assert_problem(response, 400)["detail"]
+
+
+def test_a_body_in_broken_chunks_is_a_bad_request(tmp_path: Path) -> None:
+    """Gunicorn reads the chunks while the app reads the body."""
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    cases = {
+        b"x\r\n": "the body: Invalid chunk size",
+        b"3\r\nabcd\r\n0\r\n\r\n": "the body: Invalid chunk terminator",
+        b"3;\xff\r\nabc\r\n": "the body: Invalid chunk extension",
+        b"ffffffffffffffffffffff\r\nabc": "",
+    }
+    with running_service(tmp_path) as service:
+        for body, words in cases.items():
+            status, answer = service.ask(head + body, whole=False)
+            problem = json.loads(answer)
+            assert (status, problem["status"]) == (400, 400), body
+            assert words in problem["detail"], body
