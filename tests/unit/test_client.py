@@ -1,4 +1,4 @@
-"""The client against a real service, and against ones that are busy or none."""
+"""The client against a real service, against busy ones, and against servers of something else."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from barevision.settings import load_settings
 from tests.support.darknet_files import write_model
 
 
-def test_a_golden_image_that_is_none_is_a_wrong_answer(tmp_path: Path) -> None:
+def test_a_golden_image_that_is_no_picture_is_a_wrong_answer(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "mine")
     (folder / "golden.jpg").write_text("no picture")
     (folder / "golden.json").write_text("[]")

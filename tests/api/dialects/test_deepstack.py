@@ -148,7 +148,7 @@ def test_the_default_confidence_is_deepstacks(
 
 
 @pytest.mark.parametrize("value", ["40", "-0.1", "nan", "much", "0,4"])
-def test_a_confidence_that_is_none_is_refused(client: FlaskClient, picture: bytes, value: str) -> None:
+def test_a_confidence_that_is_no_number_from_0_to_1_is_refused(client: FlaskClient, picture: bytes, value: str) -> None:
     response = post(client, picture, min_confidence=value)
     assert_failure(response, 400)
     assert response.json["error"] == f"min_confidence is {value!r}, expected a number from 0 to 1"

@@ -54,7 +54,7 @@ def test_the_catalogues_small_files_are_the_real_ones(assets: Path) -> None:
         ("a\0b", "unknown model"),
     ],
 )
-def test_what_can_not_be_asked_for(model: str, words: str, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_had_is_refused_with_the_reason(model: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=words) as raised:
         find_source(model, tmp_path)
     assert "secret" not in str(raised.value)

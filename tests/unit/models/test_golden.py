@@ -30,7 +30,7 @@ def test_half_of_a_golden_answer_is_refused(tmp_path: Path, name: str) -> None:
         '[{"label": "cat", "confidence": NaN, "boxes": [1, 2, 3, 4], "color": [1, 2, 3]}]',
     ],
 )
-def test_a_golden_answer_that_is_not_one_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_golden_answer_that_is_no_list_of_detections_is_refused(tmp_path: Path, text: str) -> None:
     folder = write_model(tmp_path / "mine")
     (folder / "golden.jpg").write_bytes(b"")
     (folder / "golden.json").write_text(text)

@@ -22,7 +22,7 @@ def test_a_folder_needs_exactly_one_file_of_each_kind(tmp_path: Path) -> None:
         find_source(str(folder))
 
 
-def test_a_folder_in_the_place_of_a_file_is_none(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_a_file_does_not_count(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "mine")
     (folder / "net.names").unlink()
     (folder / "net.names").mkdir()
