@@ -9,12 +9,14 @@ PORT ?= 5000
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-exports fuzz lint format serve lab-up lab-down gce-rehearsal lock clean
+.PHONY: help setup demo test test-exports fuzz lint format serve lab-up lab-down gce-rehearsal lock clean
 
-include lab.mk browser.mk
+include packages.mk
 
 help:  ## Says what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
+
+setup: $(VENV)/.ready  ## Makes the virtual environment .venv from the lock: Ansible, the app, and what checks them
 
 demo: lab-up  ## From nothing to an annotated picture: a bare machine, the service on it, a prediction (needs root)
 	$(BIN)/ansible-playbook -i $(LAB) site.yml

@@ -10,7 +10,7 @@ from barevision.client import Client
 
 url, source, target = sys.argv[1:]
 with Client(url, timeout=60) as client:
-    for found in client.predict(source, confidence=0.5):
-        x, y, width, height = found.box
-        print(f"{found.label}: {found.confidence:.4f}, {width}x{height} at {x},{y}")
+    for detection in client.predict(source, confidence=0.5):
+        x, y, width, height = detection.box
+        print(f"{detection.label}: {detection.confidence:.4f}, {width}x{height} at {x},{y}")
     Path(target).write_bytes(client.annotate(source, confidence=0.5))

@@ -17,10 +17,10 @@ _, encoded = cv2.imencode(".jpg", image)
 response = requests.post(url, data=encoded.tobytes(), headers={"content-type": "image/jpg"}, timeout=60)
 response.raise_for_status()
 
-for found in json.loads(response.text):
-    x, y, width, height = found["boxes"]
-    text = f"{found['label']}: {found['confidence']:.4f}"
+for detection in json.loads(response.text):
+    x, y, width, height = detection["boxes"]
+    text = f"{detection['label']}: {detection['confidence']:.4f}"
     print(text)
-    cv2.rectangle(image, (x, y), (x + width, y + height), found["color"], 2)
-    cv2.putText(image, text, (x, y - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.5, found["color"], 2)
+    cv2.rectangle(image, (x, y), (x + width, y + height), detection["color"], 2)
+    cv2.putText(image, text, (x, y - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.5, detection["color"], 2)
 cv2.imwrite(target, image)

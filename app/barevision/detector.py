@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from barevision.detection.network_input import of_picture, to_blob
+from barevision.detection.network_input import to_blob, to_image_rows
 from barevision.detection.network_output import to_rows
 from barevision.detection.selection import Selection, clip, select_detections
 from barevision.engines import Engine, load_engine
@@ -169,7 +169,7 @@ class Detector:
         head, size = self.model.head, self.engine.input_size
         output = self.engine.infer(to_blob(image, size, head.fit))
         rows = to_rows(output, head, size, len(self.model.labels))
-        return of_picture(rows, image.shape[:2], size, head.fit)
+        return to_image_rows(rows, image.shape[:2], size, head.fit)
 
     def check(self) -> str:
         """Asks the golden image and says in a sentence what was checked.

@@ -28,28 +28,64 @@ class Settings(BaseSettings):
 
     model: str = Field(
         "roadsigns",
-        description="A name from the catalogue, a folder with .cfg, .weights and .names, an .onnx file or its address",
+        description="A name from the catalogue, a folder, an .onnx file or its https address; yolov3@608 gives the "
+        "network's input another size.",
     )
-    models_dir: Path = Field(default_factory=_default_models_dir, description="Where models are kept")
-    engine: Literal["onnxruntime", "opencv"] = Field("onnxruntime", description="What runs the network")
+    models_dir: Path = Field(
+        default_factory=_default_models_dir, description="Where models are downloaded to and prepared."
+    )
+    engine: Literal["onnxruntime", "opencv"] = Field(
+        "onnxruntime",
+        description="What runs the network: onnxruntime, or opencv, which is slower and answers the same.",
+    )
     threads: int = Field(
-        default_factory=lambda: len(os.sched_getaffinity(0)),
+        default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, description="Cores that one inference uses."
+    )
+    concurrency: int = Field(
+        1,
         ge=1,
-        description="Cores that one inference uses",
+        description="Pictures that are decoded and predicted at once; each takes up to 22 bytes of memory a pixel.",
     )
-    concurrency: int = Field(1, ge=1, description="Pictures that are decoded and predicted at once")
     queue_seconds: float = Field(
-        10, gt=0, le=3600, description="How long a request waits for its turn before it is refused"
+        10,
+        gt=0,
+        le=3600,
+        description="Seconds that a request waits for its turn before it is answered 503 with Retry-After; up to 3600.",
     )
-    max_bytes: int = Field(20 * 2**20, ge=1024, description="Largest request body")
-    max_pixels: int = Field(50_000_000, ge=1024, description="Largest picture")
-    max_side: int = Field(20_000, ge=32, description="Longest side of a picture")
+    max_bytes: int = Field(
+        20 * 2**20, ge=1024, description="Largest request body in bytes; larger ones are answered 413."
+    )
+    max_pixels: int = Field(
+        50_000_000,
+        ge=1024,
+        description="Largest picture in pixels, by its header and before decoding; larger ones are answered 413.",
+    )
+    max_side: int = Field(
+        20_000, ge=32, description="Longest side of a picture in pixels; longer ones are answered 413."
+    )
     reduce_jpegs: bool = Field(
-        True, description="Decode a large JPEG at a half, a quarter or an eighth of its size, which is faster"
+        True,
+        description="Decode large JPEGs at a half, a quarter or an eighth of their size, which is faster; false "
+        "answers exactly as the tutorial does.",
     )
-    confidence: float = Field(0.5, ge=0, le=1, description="Detections above it are answered")
-    nms: float = Field(0.3, ge=0, le=1, description="Largest overlap of two answered boxes")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
+    confidence: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Detections above it are answered, where the request does not say otherwise; 0 to 1.",
+    )
+    nms: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Largest overlap (intersection over union) of two answered boxes, where the request does not say "
+        "otherwise; 0 to 1.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info",
+        description="The least that is logged: debug, info (a line for each request), warning (what was refused or "
+        "failed) or error.",
+    )
 
 
 def load_settings(**overrides: object) -> Settings:

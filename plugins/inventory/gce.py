@@ -78,19 +78,15 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         inventory.set_variable("all", "gce_deployment", deployment)
         # Ansible's own inventory_dir is not known to localhost.
         inventory.set_variable("all", "gce_inventory_dir", str(Path(path).resolve().parent))
-        for instance in instances:
-            self._add(instance)
-
-    def _add(self, instance: dict[str, Any]) -> None:
-        name = instance["name"]
-        self.inventory.add_host(name)
-        variables = host_variables(instance)
-        for variable, value in variables.items():
-            self.inventory.set_variable(name, variable, value)
         strict = self.get_option("strict")
-        self._set_composite_vars(self.get_option("compose"), variables, name, strict=strict)
-        self._add_host_to_composed_groups(self.get_option("groups"), variables, name, strict=strict)
-        self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
+        for instance in instances:
+            name, variables = instance["name"], host_variables(instance)
+            inventory.add_host(name)
+            for variable, value in variables.items():
+                inventory.set_variable(name, variable, value)
+            self._set_composite_vars(self.get_option("compose"), variables, name, strict=strict)
+            self._add_host_to_composed_groups(self.get_option("groups"), variables, name, strict=strict)
+            self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
 
 
 def host_variables(instance: dict[str, Any]) -> dict[str, Any]:

@@ -127,7 +127,9 @@ class Api:
         try:
             return self._request("GET", path, query=query)
         except ApiError as error:
-            if error.status == 404 and not self._is_about_the_project(error):
+            # A project that isn't there is a 404, too.
+            missing_project = (f"'projects/{self.project}' was not found", "Failed to find project")
+            if error.status == 404 and not any(text in str(error) for text in missing_project):
                 return None
             raise
 
@@ -135,14 +137,19 @@ class Api:
         """All resources of a collection that fulfil a filter expression, such as 'labels.barevision = "web"'.
 
         :param everywhere: in all zones and regions, rather than in the global collection.
-        :raises ApiError: also where Google could not reach a part of them: an incomplete list is no list.
+        :raises ApiError: also where Google could not reach a part of them. A machine that the list lacks would be taken
+            for one that is gone.
         """
         path = f"aggregated/{collection}" if everywhere else f"global/{collection}"
         query = {"filter": condition}
         while True:
             page = self._request("GET", path, query=query)
             scopes = page.get("items", {}).values() if everywhere else [{collection: page.get("items", [])}]
-            _require_complete(path, page, scopes)
+            warnings = [part["warning"] for part in (page, *scopes) if "warning" in part]
+            missing = [warning["message"] for warning in warnings if warning["code"] != "NO_RESULTS_ON_PAGE"]
+            missing += page.get("unreachables", [])
+            if missing:
+                raise ApiError(f"GET {path}: the list is incomplete: {'; '.join(missing)}. Run again later.")
             for scope in scopes:
                 yield from scope.get(collection, [])
             if not page.get("nextPageToken"):
@@ -162,7 +169,8 @@ class Api:
                     f"{method} {path}: not done after {self.timeout:g} seconds. Google goes on with it (operation "
                     f"{operation['name']}): run again in a while, or with a longer timeout."
                 )
-            operation = self._request("POST", f"{_relative(operation['selfLink'])}/wait")
+            operation_path = operation["selfLink"][operation["selfLink"].index("projects/") :]
+            operation = self._request("POST", f"{operation_path}/wait")
             if operation["status"] != "DONE":
                 time.sleep(0.5)
         errors = operation.get("error", {}).get("errors", [])
@@ -175,51 +183,37 @@ class Api:
     def _request(
         self, method: str, path: str, body: dict[str, Any] | None = None, query: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        response = self._send(method, path, body, query)
-        for pause in _PAUSES:
-            if response.status_code != 403 or not _TOO_MANY.intersection(_reasons(response)):
+        """Sends a request, again where Google says that there were too many, and returns the document of the answer."""
+        what = f"{method} {path}"
+        url = _HOST + quote(path if path.startswith("projects/") else f"projects/{self.project}/{path}")
+        for pause in (*_PAUSES, None):
+            try:
+                response = self._session.request(
+                    method, url, json=body, params=query, timeout=(_CONNECT_SECONDS, _READ_SECONDS)
+                )
+            except RefreshError as error:
+                raise ApiError(f"{what}: The login has expired or is not valid ({error}). {_LOGIN}", 401) from None
+            except (GoogleAuthError, requests.RequestException) as error:
+                raise ApiError(f"{what}: Google can't be reached: {error}") from None
+            if response.ok:
+                return response.json()
+            status = response.status_code
+            try:
+                error = response.json()["error"]
+                reasons = [entry.get("reason", "") for entry in error.get("errors", [])]
+            except (requests.JSONDecodeError, KeyError, TypeError):
+                raise ApiError(f"{what}: answered {status} {response.reason}", status) from None
+            if pause is None or status != 403 or not _TOO_MANY.intersection(reasons):
                 break
             time.sleep(pause)
-            response = self._send(method, path, body, query)
-        if response.ok:
-            return response.json()
-        raise self._error(f"{method} {path}", response)
-
-    def _send(
-        self, method: str, path: str, body: dict[str, Any] | None, query: dict[str, str] | None
-    ) -> requests.Response:
-        whole_path = path if path.startswith("projects/") else f"projects/{self.project}/{path}"
-        what = f"{method} {path}"
-        try:
-            return self._session.request(
-                method, _HOST + quote(whole_path), json=body, params=query, timeout=(_CONNECT_SECONDS, _READ_SECONDS)
-            )
-        except RefreshError as error:
-            raise ApiError(f"{what}: The login has expired or is not valid ({error}). {_LOGIN}", 401) from None
-        except (GoogleAuthError, requests.RequestException) as error:
-            raise ApiError(f"{what}: Google can't be reached: {error}") from None
-
-    def _error(self, what: str, response: requests.Response) -> ApiError:
-        try:
-            error = response.json()["error"]
-        except (requests.JSONDecodeError, KeyError, TypeError):
-            return ApiError(f"{what}: answered {response.status_code} {response.reason}", response.status_code)
-        reasons = _reasons(response)
-        message = error.get("message", response.reason)
-        return ApiError(
-            self._in_words(what, [*reasons, str(response.status_code)], [message]),
-            response.status_code,
-        )
+        raise ApiError(self._in_words(what, [*reasons, str(status)], [error.get("message", response.reason)]), status)
 
     def _in_words(self, what: str, codes: list[str], messages: list[str]) -> str:
+        """What failed, what Google says of it, and the way out."""
         ways_out = (way_out for known, way_out in _WAYS_OUT if known & set(codes))
         way_out = next(ways_out, "").format(project=self.project, login=_LOGIN)
-        said = " ".join(dict.fromkeys(messages)).rstrip(".")
-        return f"{what}: {said} ({codes[0]}). {way_out}".rstrip()
-
-    def _is_about_the_project(self, error: ApiError) -> bool:
-        said = str(error)
-        return f"'projects/{self.project}' was not found" in said or "Failed to find project" in said
+        message = " ".join(dict.fromkeys(messages)).rstrip(".")
+        return f"{what}: {message} ({codes[0]}). {way_out}".rstrip()
 
 
 def _credentials(access_token: str | None, service_account_file: str | None) -> Any:
@@ -234,22 +228,3 @@ def _credentials(access_token: str | None, service_account_file: str | None) -> 
         raise ApiError(f"{where}: {error}. {_LOGIN}") from None
     except OSError as error:
         raise ApiError(f"{service_account_file} can't be read: {error.strerror}. {_LOGIN}") from None
-
-
-def _reasons(response: requests.Response) -> list[str]:
-    try:
-        return [entry.get("reason", "") for entry in response.json()["error"].get("errors", [])]
-    except (requests.JSONDecodeError, KeyError, TypeError):
-        return []
-
-
-def _require_complete(path: str, page: dict[str, Any], scopes: Any) -> None:
-    warnings = [part["warning"] for part in (page, *scopes) if "warning" in part]
-    missing = [warning["message"] for warning in warnings if warning["code"] != "NO_RESULTS_ON_PAGE"]
-    missing += page.get("unreachables", [])
-    if missing:
-        raise ApiError(f"GET {path}: the list is incomplete: {'; '.join(missing)}. Run again later.")
-
-
-def _relative(url: str) -> str:
-    return url[url.index("projects/") :]

@@ -1,4 +1,4 @@
-"""The kinds of Compute Engine resources: how a wanted one is compared with the one there is, and which calls change it.
+"""The kinds of Compute Engine resources: how a description differs from what there is, and which calls change it.
 
 Pure functions on resources as the API has them: no requests are sent from here.
 """
@@ -36,7 +36,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Change:
-    """How a field is changed: `calls(wanted, live)`, both whole resources; only on a stopped instance if `stopped`."""
+    """How a field is changed: `calls(spec, live)`, both whole resources; only on a stopped instance if `stopped`."""
 
     calls: Callable[[Resource, Resource], list[Call]]
     stopped: bool = False
@@ -62,80 +62,67 @@ class Kind:
 
 @dataclass(frozen=True)
 class Difference:
-    """A field, and its values as they are compared."""
+    """A field, and its values as they are compared: what the resource has, and what its description says."""
 
     field: str
     live: Any
-    wanted: Any
+    spec: Any
 
 
 class RefusedError(Exception):
     """A change that is not made, and why."""
 
 
-def _post(path: str, body: Callable[[Resource, Resource], Resource | None], stopped: bool = False) -> Change:
-    return Change(lambda wanted, live: [Call("POST", path, body(wanted, live))], stopped)
-
-
-def _labels(wanted: Resource, live: Resource) -> Resource:
+def _set_labels(spec: Resource, live: Resource) -> list[Call]:
     google_s = {key: value for key, value in live.get("labels", {}).items() if key.startswith("goog-")}
-    return {"labels": {**google_s, **wanted.get("labels", {})}, "labelFingerprint": live.get("labelFingerprint", "")}
+    labels = {**google_s, **spec.get("labels", {})}
+    return [Call("POST", "setLabels", {"labels": labels, "labelFingerprint": live.get("labelFingerprint", "")})]
 
 
-def _with_fingerprint(name: str) -> Callable[[Resource, Resource], Resource]:
-    return lambda wanted, live: {
-        "items": wanted[name].get("items", []),
-        "fingerprint": live.get(name, {}).get("fingerprint", ""),
-    }
+def _set_items(method: str, name: str) -> Change:
+    """All metadata or tags at once. The fingerprint of the old ones keeps Google from losing somebody else's change."""
+
+    def calls(spec: Resource, live: Resource) -> list[Call]:
+        fingerprint = live.get(name, {}).get("fingerprint", "")
+        return [Call("POST", method, {"items": spec[name].get("items", []), "fingerprint": fingerprint})]
+
+    return Change(calls)
 
 
-def _service_account(wanted: Resource, _live: Resource) -> Resource:
-    return wanted["serviceAccounts"][0] if wanted["serviceAccounts"] else {"scopes": []}
-
-
-def _deletion_protection(wanted: Resource, _live: Resource) -> list[Call]:
-    return [
-        Call("POST", "setDeletionProtection", query={"deletionProtection": str(wanted["deletionProtection"]).lower()})
-    ]
-
-
-def _access_configs(wanted: Resource, live: Resource) -> list[Call]:
+def _replace_access_configs(spec: Resource, live: Resource) -> list[Call]:
     calls = []
-    for new, old in zip(wanted["networkInterfaces"], live["networkInterfaces"], strict=True):
-        asked, there = new.get("accessConfigs", []), old.get("accessConfigs", [])
-        if _same(_as_wanted(asked, there), asked):
+    for new, old in zip(spec["networkInterfaces"], live["networkInterfaces"], strict=True):
+        new_configs, old_configs = new.get("accessConfigs", []), old.get("accessConfigs", [])
+        if _pruned(_restricted(old_configs, new_configs)) == _pruned(new_configs):
             continue
         interface = {"networkInterface": old["name"]}
-        for config in there:
+        for config in old_configs:
             calls.append(Call("POST", "deleteAccessConfig", query={**interface, "accessConfig": config["name"]}))
-        calls += [Call("POST", "addAccessConfig", config, interface) for config in asked]
+        calls += [Call("POST", "addAccessConfig", config, interface) for config in new_configs]
     return calls
 
 
-def _resize(wanted: Resource, live: Resource) -> list[Call]:
-    if int(wanted["sizeGb"]) < int(live["sizeGb"]):
+def _resize(spec: Resource, live: Resource) -> list[Call]:
+    if int(spec["sizeGb"]) < int(live["sizeGb"]):
         raise RefusedError("a disk can only grow")
-    return [Call("POST", "resize", {"sizeGb": str(wanted["sizeGb"])})]
+    return [Call("POST", "resize", {"sizeGb": str(spec["sizeGb"])})]
 
 
-def _replace(wanted: Resource, _live: Resource) -> list[Call]:
-    # All fields are replaced, also those that are not sent.
-    return [Call("PUT", "", _sent(wanted))]
+def _not_empty(resource: Resource) -> Resource:
+    return {name: value for name, value in resource.items() if value not in ("", [], {})}
 
-
-_SET_LABELS = _post("setLabels", _labels)
 
 KINDS = {
     "addresses": Kind(
         scope="regions",
         unsaid={"description": "", "labels": {}, "addressType": "EXTERNAL", "networkTier": "PREMIUM"},
         later=frozenset({"labels"}),
-        changes={"labels": _SET_LABELS},
+        changes={"labels": Change(_set_labels)},
     ),
     "disks": Kind(
         scope="zones",
         unsaid={"description": "", "labels": {}},
-        changes={"labels": _SET_LABELS, "sizeGb": Change(_resize)},
+        changes={"labels": Change(_set_labels), "sizeGb": Change(_resize)},
         reasons={"sourceImage": "the image is only read when the disk is made"},
     ),
     "firewalls": Kind(
@@ -155,8 +142,8 @@ KINDS = {
             "targetServiceAccounts": [],
             "logConfig": {"enable": False},
         },
-        # PATCH would leave what is no longer said as it was.
-        whole=Change(_replace),
+        # PUT replaces all fields, also those that are not sent. PATCH would leave them as they were.
+        whole=Change(lambda spec, _: [Call("PUT", "", _not_empty(spec))]),
         reasons={
             "network": "a rule stays in its network",
             "direction": "a rule keeps its direction",
@@ -174,17 +161,29 @@ KINDS = {
             "canIpForward": False,
         },
         changes={
-            "labels": _SET_LABELS,
-            "metadata": _post("setMetadata", _with_fingerprint("metadata")),
-            "tags": _post("setTags", _with_fingerprint("tags")),
-            "deletionProtection": Change(_deletion_protection),
-            "networkInterfaces": Change(_access_configs),
-            "machineType": _post(
-                "setMachineType", lambda wanted, _: {"machineType": wanted["machineType"]}, stopped=True
+            "labels": Change(_set_labels),
+            "metadata": _set_items("setMetadata", "metadata"),
+            "tags": _set_items("setTags", "tags"),
+            "deletionProtection": Change(
+                lambda spec, _: [
+                    Call(
+                        "POST",
+                        "setDeletionProtection",
+                        query={"deletionProtection": "true" if spec["deletionProtection"] else "false"},
+                    )
+                ]
             ),
-            "serviceAccounts": _post("setServiceAccount", _service_account, stopped=True),
+            "networkInterfaces": Change(_replace_access_configs),
+            "machineType": Change(
+                lambda spec, _: [Call("POST", "setMachineType", {"machineType": spec["machineType"]})], stopped=True
+            ),
+            # Without an e-mail address, the instance has no service account any more.
+            "serviceAccounts": Change(
+                lambda spec, _: [Call("POST", "setServiceAccount", (spec["serviceAccounts"] or [{"scopes": []}])[0])],
+                stopped=True,
+            ),
             "shieldedInstanceConfig": Change(
-                lambda wanted, _: [Call("PATCH", "updateShieldedInstanceConfig", wanted["shieldedInstanceConfig"])],
+                lambda spec, _: [Call("PATCH", "updateShieldedInstanceConfig", spec["shieldedInstanceConfig"])],
                 stopped=True,
             ),
         },
@@ -195,56 +194,62 @@ KINDS = {
         },
     ),
     "networks": Kind(scope="global", unsaid={"description": ""}),
-    "images": Kind(scope="global", unsaid={}, changes={"labels": _SET_LABELS}),
-    "snapshots": Kind(scope="global", unsaid={}, changes={"labels": _SET_LABELS}),
+    "images": Kind(scope="global", unsaid={}, changes={"labels": Change(_set_labels)}),
+    "snapshots": Kind(scope="global", unsaid={}, changes={"labels": Change(_set_labels)}),
 }
 
 
 def complete(kind: Kind, body: Resource) -> Resource:
-    """The wanted resource, with Google's defaults for what isn't said."""
+    """The described resource, with Google's defaults for what its description leaves out."""
     return {**kind.unsaid, **body}
 
 
-def creation(kind: Kind, wanted: Resource) -> Resource:
-    """What is sent to make a wanted resource that there isn't yet."""
-    return _sent({name: value for name, value in wanted.items() if name not in kind.later})
+def creation(kind: Kind, spec: Resource) -> Resource:
+    """What is sent to make a resource that there isn't yet."""
+    return _not_empty({name: value for name, value in spec.items() if name not in kind.later})
 
 
-def _sent(resource: Resource) -> Resource:
-    return {name: value for name, value in resource.items() if value not in ("", [], {})}
-
-
-def differences(wanted: Resource, live: Resource, project: str) -> list[Difference]:
-    """The fields of `wanted` that are not so in `live`.
+def differences(spec: Resource, live: Resource, project: str) -> list[Difference]:
+    """The fields of `spec` that are not so in `live`.
 
     Addresses of resources count as the same in all of their spellings, lists of plain values and of a rule's protocols
     in any order, numbers as text; labels that begin with "goog-" are Google's own, and don't count.
     """
-    found = []
-    for name, value in wanted.items():
-        new, old = _canonical(name, value, project), _canonical(name, live.get(name), project)
-        old = _as_wanted(new, old) if name not in ("labels", "metadata") else old
-        if not _same(old, new):
-            found.append(Difference(name, old, new))
-    return found
+    differing = []
+    for name, value in spec.items():
+        new, old = _comparable(name, value, project), _comparable(name, live.get(name), project)
+        if name not in ("labels", "metadata"):
+            old = _restricted(old, new)
+        if _pruned(old) != _pruned(new):
+            differing.append(Difference(name, old, new))
+    return differing
 
 
-def plan(kind: Kind, wanted: Resource, live: Resource, found: list[Difference]) -> tuple[list[Call], list[Call]]:
-    """The calls that make `live` what is wanted: those at any time, and those for which an instance must be stopped.
+def plan(kind: Kind, spec: Resource, live: Resource, differing: list[Difference]) -> tuple[list[Call], list[Call]]:
+    """The calls that make `live` what `spec` says: those at any time, and those for which an instance must be stopped.
 
+    :param differing: what `differences` returned.
     :raises RefusedError: with every field that can't be changed, and why.
     """
     anytime: list[Call] = []
     stopped: list[Call] = []
     refusals = []
-    for difference in found:
-        try:
-            change = _change(kind, difference, wanted, live)
-            calls = change.calls(wanted, live)
-        except RefusedError as refusal:
-            refusals.append(
-                f"{difference.field} is {_shown(difference.live)}, not {_shown(difference.wanted)}: {refusal}"
+    for difference in differing:
+        name = difference.field
+        change = kind.changes.get(name) or (None if name in kind.reasons else kind.whole)
+        if name == "networkInterfaces":
+            # Access configs can be replaced, and nothing else of an interface.
+            old, new = (
+                [_pruned({**interface, "accessConfigs": None}) for interface in interfaces or []]
+                for interfaces in (difference.live, difference.spec)
             )
+            change = change if old == new else None
+        try:
+            if change is None:
+                raise RefusedError(kind.reasons.get(name, "Google has no call that changes it"))
+            calls = change.calls(spec, live)
+        except RefusedError as refusal:
+            refusals.append(f"{name} is {as_text(difference.live)}, not {as_text(difference.spec)}: {refusal}")
             continue
         group = stopped if change.stopped else anytime
         group += [call for call in calls if call not in group]
@@ -253,27 +258,12 @@ def plan(kind: Kind, wanted: Resource, live: Resource, found: list[Difference]) 
     return anytime, stopped
 
 
-def _change(kind: Kind, difference: Difference, wanted: Resource, live: Resource) -> Change:
-    reason = kind.reasons.get(difference.field)
-    if difference.field == "networkInterfaces" and _moves_network(difference):
-        raise RefusedError(reason)
-    if difference.field in kind.changes:
-        return kind.changes[difference.field]
-    if kind.whole and not reason:
-        return kind.whole
-    raise RefusedError(reason or "Google has no call that changes it")
+def as_text(value: Any) -> str:
+    """A value as a message has it: a text without quotes, anything else as JSON."""
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
-def _moves_network(difference: Difference) -> bool:
-    if len(difference.live or []) != len(difference.wanted):
-        return True
-    return any(
-        not _same({**new, "accessConfigs": None}, {**(old or {}), "accessConfigs": None})
-        for new, old in zip(difference.wanted, difference.live, strict=True)
-    )
-
-
-def _canonical(name: str, value: Any, project: str) -> Any:
+def _comparable(name: str, value: Any, project: str) -> Any:
     if name == "labels":
         return {key: text for key, text in (value or {}).items() if not key.startswith("goog-")}
     if name == "metadata":
@@ -284,33 +274,26 @@ def _canonical(name: str, value: Any, project: str) -> Any:
 
 
 def _plain(value: Any, project: str) -> Any:
+    """With numbers as text, whole addresses of resources, and lists sorted where their order says nothing."""
     if isinstance(value, dict):
         return {key: _plain(inner, project) for key, inner in value.items()}
     if isinstance(value, list):
         plain = [_plain(inner, project) for inner in value]
-        ordered = any(isinstance(inner, dict) and "IPProtocol" not in inner for inner in plain)
-        return plain if ordered else sorted(plain, key=lambda inner: json.dumps(inner, sort_keys=True))
+        is_ordered = any(isinstance(inner, dict) and "IPProtocol" not in inner for inner in plain)
+        return plain if is_ordered else sorted(plain, key=lambda inner: json.dumps(inner, sort_keys=True))
     if isinstance(value, bool) or value is None:
         return value
-    return _reference(str(value), project)
-
-
-def _reference(text: str, project: str) -> str:
-    path = _HOST.sub("", text)
+    path = _HOST.sub("", str(value))
     return f"projects/{project}/{path}" if re.match(r"(global|regions|zones)/", path) else path
 
 
-def _as_wanted(wanted: Any, live: Any) -> Any:
-    """`live` without what `wanted` says nothing of."""
-    if isinstance(wanted, dict) and isinstance(live, dict):
-        return {key: _as_wanted(value, live.get(key)) for key, value in wanted.items()}
-    if isinstance(wanted, list) and isinstance(live, list) and len(wanted) == len(live):
-        return [_as_wanted(new, old) for new, old in zip(wanted, live, strict=True)]
+def _restricted(live: Any, spec: Any) -> Any:
+    """`live` without what `spec` says nothing of."""
+    if isinstance(spec, dict) and isinstance(live, dict):
+        return {key: _restricted(live.get(key), value) for key, value in spec.items()}
+    if isinstance(spec, list) and isinstance(live, list) and len(spec) == len(live):
+        return [_restricted(old, new) for old, new in zip(live, spec, strict=True)]
     return live
-
-
-def _same(left: Any, right: Any) -> bool:
-    return _pruned(left) == _pruned(right)
 
 
 def _pruned(value: Any) -> Any:
@@ -321,7 +304,3 @@ def _pruned(value: Any) -> Any:
     if isinstance(value, list):
         return [_pruned(inner) for inner in value] or None
     return None if value in _NOTHING else value
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) and value else json.dumps(value)

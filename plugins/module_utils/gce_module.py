@@ -28,8 +28,7 @@ def connect(module: AnsibleModule) -> Api:
     """
     if not HAS_GOOGLE_AUTH:
         module.fail_json(msg=missing_required_lib("google-auth[requests]"))
-    wanted = ("project", "access_token", "service_account_file", "timeout")
-    return Api(**{name: module.params[name] for name in wanted})
+    return Api(**{name: module.params[name] for name in ARGUMENTS})
 
 
 def collection_path(resource: dict[str, Any]) -> str:

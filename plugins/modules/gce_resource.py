@@ -27,12 +27,12 @@ DOCUMENTATION = r"""
 module: gce_resource
 short_description: Makes resources of Google Compute Engine exactly what is described, or removes them
 description:
-  - Compares each resource that there is with the one that is wanted, field by field, both ways. A rule that got
+  - Compares each resource that there is with its description, field by field, both ways. A rule that got
     narrower is narrowed, a label that is no longer listed goes.
   - What differs is changed with the calls that Google has for it, fingerprints included. What Google can't change in
     place is refused with the reason, before anything else of the resource is changed.
-  - Every operation is awaited, and the resource is read again afterwards. If it still isn't what was wanted, the module
-    fails.
+  - Every operation is awaited, and the resource is read again afterwards. If it still isn't what was described, the
+    module fails.
   - Check mode changes nothing and returns the same difference and the same calls. It fails where a real run would be
     refused.
   - Takes a list, and goes through it in its order with one login. When one fails, the ones before it are made, and the
@@ -132,12 +132,12 @@ calls:
 class Target:
     """One of the resources, and what was done to it."""
 
-    def __init__(self, api: Api, wanted: dict[str, Any], check_mode: bool) -> None:
+    def __init__(self, api: Api, entry: dict[str, Any], check_mode: bool) -> None:
         self.api = api
-        self.kind = KINDS[wanted["kind"]]
-        self.kind_name = wanted["kind"]
-        self.collection = collection_path(wanted)
-        self.name = wanted["name"]
+        self.kind = KINDS[entry["kind"]]
+        self.kind_name = entry["kind"]
+        self.collection = collection_path(entry)
+        self.name = entry["name"]
         self.check_mode = check_mode
         self.calls: list[str] = []
         self.differences: list[dict[str, Any]] = []
@@ -155,6 +155,32 @@ class Target:
             time.sleep(1)
         return live
 
+    def read_back(self, spec: Resource) -> Resource:
+        """Reads the resource after its change.
+
+        :raises ApiError: where it isn't what was described.
+        """
+        live = self.read() or {}
+        if left := self.compare(spec, live):
+            fields = "; ".join(f"{d.field} is {d.live}, not {d.spec}" for d in left)
+            raise ApiError(f"{self.path}: Google accepted the change and did not make it: {fields}")
+        return live
+
+    def compare(self, spec: Resource, live: Resource) -> list[Difference]:
+        """What differs; the family of the image of a disk, where the description names a family and not an image."""
+        source_project, _, family = spec.get("sourceImage", "").partition("/global/images/family/")
+        if family and "sourceImage" in live:
+            image = self.api.get(live["sourceImage"][live["sourceImage"].index("projects/") :])
+            owner = live["sourceImage"].partition("/global/images/")[0].rpartition("projects/")[2]
+            is_same = owner == source_project.rpartition("projects/")[2] and image and image.get("family") == family
+            # An image that Google has removed since tells nothing of its family any more, and counts as one of this.
+            if image is None or is_same:
+                live = {**live, "sourceImage": spec["sourceImage"]}
+            else:
+                family_of_live = f"projects/{owner}/global/images/family/{image.get('family', '(none)')}"
+                live = {**live, "sourceImage": family_of_live}
+        return differences(spec, live, self.api.project)
+
     def differ(self, before: Resource, after: Resource) -> None:
         """Notes a difference, for --diff."""
         if before != after:
@@ -163,17 +189,15 @@ class Target:
 
     def insert(self, resource: Resource) -> None:
         """Makes it, unless in check mode."""
-        self._send("POST", self.collection, f"{self.kind_name} ({self.name})", resource, {})
+        self.calls.append(f"POST {self.kind_name} ({self.name})")
+        if not self.check_mode:
+            self.api.change("POST", self.collection, resource, {})
 
     def call(self, call: Call) -> None:
         """Makes a call, unless in check mode."""
-        path, shown = (f"{start}/{call.path}".rstrip("/") for start in (self.path, f"{self.kind_name}/{self.name}"))
-        self._send(call.method, path, shown, call.body, call.query)
-
-    def _send(self, method: str, path: str, shown: str, body: Resource | None, query: dict[str, str]) -> None:
-        self.calls.append(f"{method} {shown}")
+        self.calls.append(f"{call.method} {self.kind_name}/{self.name}/{call.path}".rstrip("/"))
         if not self.check_mode:
-            self.api.change(method, path, body, query)
+            self.api.change(call.method, f"{self.path}/{call.path}".rstrip("/"), call.body, call.query)
 
 
 def remove(target: Target) -> Resource:
@@ -186,98 +210,62 @@ def remove(target: Target) -> Resource:
 
 def make(target: Target, body: Resource) -> Resource:
     """Makes a resource that there isn't yet."""
-    wanted = {"name": target.name, **complete(target.kind, body)}
+    spec = {"name": target.name, **complete(target.kind, body)}
     target.differ({}, body)
-    target.insert(creation(target.kind, wanted))
+    target.insert(creation(target.kind, spec))
     if target.check_mode:
-        return wanted
+        return spec
     live = target.read() or {}
-    found = differences(wanted, _with_family(target.api, wanted, live), target.api.project)
-    for call in plan(target.kind, wanted, live, found)[0]:
+    for call in plan(target.kind, spec, live, target.compare(spec, live))[0]:
         target.call(call)
-    return _read_as(target, wanted)
+    return target.read_back(spec)
 
 
 def change(target: Target, body: Resource, live: Resource, running: bool, may_stop: bool) -> Resource:
-    """Makes the resource what is wanted.
+    """Makes the resource what is described.
 
     :raises RefusedError: before anything was changed.
     """
-    wanted = {"name": target.name, **complete(target.kind, body)}
-    found = differences(wanted, _with_family(target.api, wanted, live), target.api.project)
-    anytime, stopped = plan(target.kind, wanted, live, found)
+    spec = {"name": target.name, **complete(target.kind, body)}
+    differing = target.compare(spec, live)
+    anytime, stopped = plan(target.kind, spec, live, differing)
     is_running = live.get("status") == RUNNING
     if stopped and is_running and not may_stop:
-        fields = ", ".join(f"{d.field} ({d.live} to {d.wanted})" for d in found)
+        fields = ", ".join(f"{d.field} ({d.live} to {d.spec})" for d in differing)
         raise RefusedError(
             f"{fields}: the instance has to be stopped for that, which takes a minute or two. Allow it with may_stop "
             "(-e gce_instance_may_stop=true)."
         )
 
-    status = [Difference("status", live["status"], RUNNING)] if running and not is_running else []
-    differing = [*found, *status]
-    target.differ({d.field: d.live for d in differing}, {d.field: d.wanted for d in differing})
-    if stopped and is_running:
-        _change_stopped(target, [*anytime, Call("POST", "stop")], stopped)
-    else:
-        for call in (*anytime, *stopped):
-            target.call(call)
-        if status:
-            target.call(Call("POST", "resume" if live["status"] == "SUSPENDED" else "start"))
-    return _read_as(target, wanted) if target.calls and not target.check_mode else live
-
-
-def _change_stopped(target: Target, before: list[Call], calls: list[Call]) -> None:
-    """Stops the instance, changes it and starts it again, also where a change fails."""
-    for call in before:
+    is_to_be_started = running and not is_running
+    if is_to_be_started:
+        differing = [*differing, Difference("status", live["status"], RUNNING)]
+    target.differ({d.field: d.live for d in differing}, {d.field: d.spec for d in differing})
+    for call in anytime:
         target.call(call)
+    if stopped and is_running:
+        target.call(Call("POST", "stop"))
     try:
-        for call in calls:
+        for call in stopped:
             target.call(call)
     finally:
-        target.call(Call("POST", "start"))
+        # An instance that was running runs again also where a change failed.
+        if stopped and is_running:
+            target.call(Call("POST", "start"))
+    if is_to_be_started:
+        target.call(Call("POST", "resume" if live["status"] == "SUSPENDED" else "start"))
+    return target.read_back(spec) if target.calls and not target.check_mode else live
 
 
-def _with_family(api: Api, wanted: Resource, live: Resource) -> Resource:
-    """`live` with the family of its image in place of the image, if that is what is wanted.
-
-    A disk remembers the image that its family had at the time. An image that Google has removed since tells nothing any
-    more, and counts as what is wanted.
-    """
-    project_of_images, _, family = wanted.get("sourceImage", "").partition("/global/images/family/")
-    if not family or "sourceImage" not in live:
-        return live
-    image = api.get(live["sourceImage"][live["sourceImage"].index("projects/") :])
-    if image is None:
-        return {**live, "sourceImage": wanted["sourceImage"]}
-    owner = live["sourceImage"].partition("/global/images/")[0].rpartition("projects/")[2]
-    found = f"projects/{owner}/global/images/family/{image.get('family', '(none)')}"
-    same = owner == project_of_images.rpartition("projects/")[2] and image.get("family") == family
-    return {**live, "sourceImage": wanted["sourceImage"] if same else found}
-
-
-def _read_as(target: Target, wanted: Resource) -> Resource:
-    """Reads the resource back.
-
-    :raises ApiError: where it isn't what was wanted.
-    """
-    live = target.read() or {}
-    left = differences(wanted, _with_family(target.api, wanted, live), target.api.project)
-    if left:
-        fields = "; ".join(f"{d.field} is {d.live}, not {d.wanted}" for d in left)
-        raise ApiError(f"{target.path}: Google accepted the change and did not make it: {fields}")
-    return live
-
-
-def converge(target: Target, wanted: dict[str, Any], may_stop: bool) -> Resource:
-    """Makes one resource what is wanted, and returns it."""
-    if wanted["state"] == "absent":
+def converge(target: Target, entry: dict[str, Any], may_stop: bool) -> Resource:
+    """Makes one resource what its entry in the list says, and returns it."""
+    if entry["state"] == "absent":
         return remove(target)
     live = target.read()
     if live is None:
-        return make(target, wanted["body"])
+        return make(target, entry["body"])
     try:
-        return change(target, wanted["body"], live, wanted["state"] == "running", may_stop)
+        return change(target, entry["body"], live, entry["state"] == "running", may_stop)
     except RefusedError as refusal:
         raise RefusedError(f"{target.path}: {refusal}") from None
 
@@ -288,10 +276,10 @@ def run(module: AnsibleModule, api: Api) -> dict[str, Any]:
     :raises ValueError: where a zone or a region is missing, before anything was changed.
     """
     result: dict[str, Any] = {"changed": False, "resources": [], "calls": [], "diff": []}
-    listed = module.params["resources"]
-    for target, wanted in [(Target(api, wanted, module.check_mode), wanted) for wanted in listed]:
+    entries = module.params["resources"]
+    for target, entry in [(Target(api, entry, module.check_mode), entry) for entry in entries]:
         try:
-            result["resources"].append(converge(target, wanted, module.params["may_stop"]))
+            result["resources"].append(converge(target, entry, module.params["may_stop"]))
         except (ApiError, RefusedError) as error:
             result["msg"] = str(error)
         result["calls"] += target.calls

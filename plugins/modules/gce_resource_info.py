@@ -78,16 +78,16 @@ def run(api: Api, params: dict[str, Any]) -> dict[str, Any]:
     """Reads what the module's parameters ask for."""
     if params["kinds"] is not None:
         return {
-            "resources": {kind: list(api.find(kind, params["filter"], _is_scoped(kind))) for kind in params["kinds"]}
+            "resources": {
+                kind: list(api.find(kind, params["filter"], everywhere=KINDS[kind].scope != "global"))
+                for kind in params["kinds"]
+            }
         }
     machine = params["guest_attributes"]
     path = f"zones/{machine['zone']}/instances/{machine['name']}/getGuestAttributes"
-    found = api.get(path, {"queryPath": machine["path"]}) or {}
-    return {"guest_attributes": {item["key"]: item["value"] for item in found.get("queryValue", {}).get("items", [])}}
-
-
-def _is_scoped(kind: str) -> bool:
-    return KINDS[kind].scope != "global"
+    answer = api.get(path, {"queryPath": machine["path"]}) or {}
+    items = answer.get("queryValue", {}).get("items", [])
+    return {"guest_attributes": {item["key"]: item["value"] for item in items}}
 
 
 def main() -> None:

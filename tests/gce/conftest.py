@@ -9,8 +9,8 @@ import ansible.module_utils
 import pytest
 
 from tests.conftest import ROOT
-from tests.gce.compute import Compute
-from tests.gce.door import Door, opened
+from tests.gce.standin.compute import Compute
+from tests.gce.standin.door import Door, opened
 from tests.gce.user import User
 
 ansible.module_utils.__path__.append(str(ROOT / "plugins" / "module_utils"))

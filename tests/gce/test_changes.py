@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.gce.compute import Compute
+from tests.gce.standin.compute import Compute
 from tests.gce.user import User, words
 
 long = pytest.mark.long
@@ -106,7 +106,7 @@ REFUSALS = {
     "spot": ({"gce_instance_spot": True}, "whether an instance is a spot instance is decided when it is made"),
     "machine type": ({"gce_instance_machine_type": "e2-small"}, "Allow it with"),
     "no source": ({"gce_instance_ssh_sources": []}, "From where may ssh come"),
-    "no network": ({"gce_instance_ssh_sources": ["203.0.113.7"]}, "['203.0.113.7'] are no networks"),
+    "no network": ({"gce_instance_ssh_sources": ["203.0.113.7"]}, "['203.0.113.7'] of gce_instance_ssh_sources"),
     "no key": ({"gce_instance_ssh_public_key": ""}, "No public ssh key"),
     "no such address": ({"gce_instance_address": "fixed"}, "must be one of: static, ephemeral, none"),
 }

@@ -1,7 +1,8 @@
-"""What is written of the modules, the role and the inventory is what they are."""
+"""What is written of the modules, the filters, the role and the inventory is what they are."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 from ansible.module_utils.gce_kinds import KINDS
 
 from plugins.doc_fragments.gce import ModuleDocFragment
+from plugins.filter.gce_resources import FilterModule
 from plugins.modules import gce_resource, gce_resource_info
 from tests.conftest import ROOT
 from tests.roles.rendering import read_yaml
@@ -65,6 +67,30 @@ def test_every_kind_is_documented() -> None:
     assert set(options["kind"]["choices"]) == set(KINDS)
 
 
+@pytest.mark.parametrize(("name", "function"), FilterModule().filters().items(), ids=FilterModule().filters())
+def test_a_filter_takes_what_it_says(name: str, function: Any) -> None:
+    document = read_yaml("plugins", "filter", f"{name}.yml")
+    documented = document["DOCUMENTATION"]
+    _, *parameters = inspect.signature(function).parameters
+    assert documented["name"] == name
+    assert documented["options"].keys() == {"_input", *parameters}
+    assert documented.get("positional", "").split(", ") == (parameters or [""])
+    assert f"| {name}" in document["EXAMPLES"]
+    assert document["RETURN"]["_value"]["description"]
+
+
+def test_the_filters_are_given_the_role_s_settings() -> None:
+    settings = read_yaml("roles", "gce_instance", "vars", "main.yml")["_gce_instance_settings"]
+    for name, value in settings.items():
+        variable = "_gce_instance_mark" if name == "mark" else f"gce_instance_{name}"
+        assert re.fullmatch(rf"\{{\{{ {variable}( \| bool)? \}}\}}", value), name
+        # What a string says is true, too, in a condition of Python.
+        assert value.endswith("| bool }}") == (name != "mark" and OPTIONS[variable]["type"] == "bool"), name
+    # These are not Google's business.
+    others = {"project", "known_hosts", "may_stop", "timeout"}
+    assert {f"gce_instance_{name}" for name in settings.keys() - {"mark"} | others} == OPTIONS.keys()
+
+
 def test_the_role_s_specs_equal_its_defaults() -> None:
     assert {name: option["default"] for name, option in OPTIONS.items() if "default" in option} == DEFAULTS
 
@@ -82,3 +108,25 @@ def test_the_inventory_shows_every_default() -> None:
     lines = re.findall(r"^# (gce_instance_[a-z_]+: .*)$", SETTINGS.read_text("utf-8"), re.MULTILINE)
     shown = yaml.safe_load("\n".join(lines))
     assert {name: shown.get(name) for name in DEFAULTS} == DEFAULTS
+
+
+def comments(text: str) -> dict[str, str]:
+    """What the comment above each setting says; a setting with its comment is a paragraph."""
+    settings = {}
+    for paragraph in text.removeprefix("---\n").split("\n\n"):
+        *lines, last = paragraph.strip().splitlines()
+        if setting := re.match(r"(?:# )?(gce_instance_\w+): ", last):
+            settings[setting[1]] = " ".join(line.removeprefix("# ") for line in lines)
+    return settings
+
+
+def test_a_setting_is_described_in_the_same_words_everywhere() -> None:
+    described = {
+        name: re.sub(r"\b[CEOV]\((.*?)\)", r"\1", option["description"].strip()) for name, option in OPTIONS.items()
+    }
+    assert comments((ROOT / "roles/gce_instance/defaults/main.yml").read_text("utf-8")) == {
+        name: described[name] for name in DEFAULTS
+    }
+    # These two are the inventory's own, in gcp_compute.yml.
+    others = {"gce_instance_project", "gce_instance_deployment"}
+    assert comments(SETTINGS.read_text("utf-8")) == {name: described[name] for name in OPTIONS.keys() - others}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.gce import failures
-from tests.gce.compute import Compute
+from tests.gce.standin import failures
+from tests.gce.standin.compute import Compute
 from tests.gce.user import User, words
 
 long = pytest.mark.long

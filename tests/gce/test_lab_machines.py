@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gce.lab_machines import LabMachines
+from tests.gce.standin.lab_machines import LabMachines
 from tests.support.lab import NEEDS_LAB
 
 pytestmark = [NEEDS_LAB, pytest.mark.long]

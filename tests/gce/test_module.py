@@ -10,9 +10,9 @@ import pytest
 from ansible.module_utils.gce_api import Api, ApiError
 
 from plugins.modules import gce_resource
-from tests.gce import failures
-from tests.gce.compute import Compute
-from tests.gce.door import Door
+from tests.gce.standin import failures
+from tests.gce.standin.compute import Compute
+from tests.gce.standin.door import Door
 
 ZONE = "us-central1-a"
 RULE = {
@@ -392,10 +392,10 @@ def test_a_change_at_the_same_moment_is_not_overwritten(
 ) -> None:
     plan = gce_resource.plan
 
-    def somebody_else_first(kind: Any, wanted: dict, live: dict, found: list) -> Any:
+    def somebody_else_first(kind: Any, spec: dict, live: dict, differing: list) -> Any:
         path = f"projects/demo-project/zones/{ZONE}/instances/web-1"
         compute.resources[path]["tags"] = {"items": ["other"], "fingerprint": "b3RoZXI="}
-        return plan(kind, wanted, live, found)
+        return plan(kind, spec, live, differing)
 
     monkeypatch.setattr(gce_resource, "plan", somebody_else_first)
     with pytest.raises(ModuleError, match=r"fingerprint.*Somebody else changed it.*run again"):
@@ -427,7 +427,7 @@ def test_the_application_default_credentials_log_in(door: Door, api: Api, monkey
 @pytest.mark.parametrize(
     ("content", "complaint"), [(None, "can't be read"), ("{}", r"key\.json: .*gcloud auth")], ids=["missing", "empty"]
 )
-def test_a_service_account_that_is_none_is_told(tmp_path: Any, content: str | None, complaint: str) -> None:
+def test_a_service_account_file_of_no_use_is_named(tmp_path: Any, content: str | None, complaint: str) -> None:
     key = tmp_path / "key.json"
     if content:
         key.write_text(content)

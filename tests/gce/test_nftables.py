@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.gce.nftables import ruleset
+from tests.gce.standin.nftables import ruleset
 
 MACHINES = {"web": "10.200.1.11", "db": "10.200.1.12"}
 INSTANCES = [{"name": "web", "tags": {"items": ["front"]}}, {"name": "db"}, {"name": "elsewhere"}]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.gce.compute import Compute
+from tests.gce.standin.compute import Compute
 from tests.gce.user import User, words
 
 NETWORK = "projects/demo-project/global/networks/barevision"
@@ -99,7 +99,7 @@ def test_a_service_account_lists_the_inventory(user: User, machine: None) -> Non
     ],
     ids=["no project", "unknown project", "expired", "unreachable", "no key"],
 )
-def test_what_is_no_inventory_is_an_error(user: User, machine: None, environment: dict, complaint: str) -> None:
+def test_no_list_of_machines_is_an_error(user: User, machine: None, environment: dict, complaint: str) -> None:
     done = user.inventory(**environment)
     assert done.returncode != 0
     assert complaint in " ".join(done.stderr.split())

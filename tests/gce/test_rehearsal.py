@@ -18,9 +18,9 @@ import requests
 from barevision.client import Client
 from barevision.models.catalogue import find_source
 from barevision.objects import differences
-from tests.gce.compute import Compute
-from tests.gce.door import opened
-from tests.gce.lab_machines import LabMachines
+from tests.gce.standin.compute import Compute
+from tests.gce.standin.door import opened
+from tests.gce.standin.lab_machines import LabMachines
 from tests.gce.user import User
 from tests.support.lab import NEEDS_LAB, PlaybookRun
 

@@ -13,9 +13,9 @@ from google.auth import crypt, jwt
 from google.auth.transport.requests import AuthorizedSession
 from google.oauth2 import service_account
 
-from tests.gce import discovery, failures
-from tests.gce.compute import Compute
-from tests.gce.door import ACCOUNT, TOKEN_URL, Door
+from tests.gce.standin import discovery, failures
+from tests.gce.standin.compute import Compute
+from tests.gce.standin.door import ACCOUNT, TOKEN_URL, Door
 
 BASE = "https://compute.googleapis.com/compute/v1/projects/demo-project"
 ZONE = "zones/us-central1-a"

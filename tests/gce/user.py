@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.gce.door import Door
+from tests.gce.standin.door import Door
 from tests.support.lab import REPOSITORY, PlaybookRun, run_playbook
 
 INVENTORY = REPOSITORY / "inventory" / "gce"

@@ -57,3 +57,36 @@ def run_role(role: str, folder: Path, *arguments: str, facts: dict | None = None
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, umask=0o077
     )
     return Run(done.returncode, done.stdout + done.stderr)
+
+
+@dataclass(frozen=True)
+class HostRun:
+    """What a run came to on one host: how many tasks changed something, and what the failed one said, in one line."""
+
+    changed: int
+    failure: str
+
+
+def run_on_hosts(folder: Path, hosts: dict[str, dict], tasks: list[dict], *arguments: str) -> dict[str, HostRun]:
+    """Runs `tasks` on all `hosts`, each of them this machine with variables of its own. The playbook is in `folder`."""
+    (folder / "inventory.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
+    play = {"hosts": "all", "connection": "local", "gather_facts": False, "tasks": tasks}
+    (folder / "playbook.yml").write_text(yaml.safe_dump([play]))
+    ansible = Path(sys.executable).with_name("ansible-playbook")
+    done = subprocess.run(
+        [ansible, "-i", folder / "inventory.yml", folder / "playbook.yml", *arguments],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        umask=0o077,
+    )
+    assert "PLAY RECAP" in done.stdout, done.stdout + done.stderr
+    said = dict(
+        re.findall(r"^(?:fatal|failed): \[(\S+?)(?: -> \S+)?\](.*?)(?=^\S)", done.stdout, re.MULTILINE | re.DOTALL)
+    )
+    recap = re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", done.stdout, re.MULTILINE)
+    return {
+        name: HostRun(int(changed), " ".join(said.get(name, "").split()).replace("''", "'")) for name, changed in recap
+    }

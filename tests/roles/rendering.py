@@ -12,7 +12,7 @@ import yaml
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.playbook import Playbook
-from ansible.plugins.loader import init_plugin_loader, lookup_loader
+from ansible.plugins.loader import filter_loader, init_plugin_loader, lookup_loader
 from ansible.template import Templar, trust_as_template
 from ansible.vars.manager import VariableManager
 
@@ -35,6 +35,7 @@ def read_yaml(*parts: str) -> dict:
 def _find_plugins() -> None:
     """Ansible wants it once, and only once, in a process."""
     init_plugin_loader([])
+    filter_loader.add_directory(str(ROOT / "plugins" / "filter"))
 
 
 class Site:

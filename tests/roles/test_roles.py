@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from tests.roles.rendering import ROOT, SITE_ROLES, read_yaml
+from barevision.settings import Settings
+from tests.roles.rendering import ROOT, SITE_ROLES, Site, read_yaml, settings
 
 _TYPES = {"int": int, "float": (int, float), "str": str, "path": str, "list": list, "dict": dict, "bool": bool}
 
@@ -24,6 +24,12 @@ def play() -> dict:
 def options(role: str) -> dict:
     """The options of `role`, as its argument_specs describe them."""
     return read_yaml("roles", role, "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
+
+
+def description(role: str, name: str) -> str:
+    """What the spec of `role` says of its option `name`, as one text."""
+    text = options(role)[name]["description"]
+    return text if isinstance(text, str) else " ".join(text)
 
 
 def defaults(role: str) -> dict:
@@ -68,7 +74,7 @@ class TestRole:
                 continue
             # In comments and messages, another role's variable is what the user has to set.
             expressions = re.findall(
-                r"\{\{(.*?)\}\}|^\s*when: (.*)$", path.read_text("utf-8"), re.DOTALL | re.MULTILINE
+                r"\{\{(.*?)\}\}|^\s*when: ([^\n]*)$", path.read_text("utf-8"), re.DOTALL | re.MULTILINE
             )
             code = re.sub(r"\"[^\"]*\"|'[^']*'", "", " ".join(part for pair in expressions for part in pair))
             used = {name for other in others for name in re.findall(rf"\b_{{0,2}}{other}_\w+", code)}
@@ -96,9 +102,38 @@ def test_the_example_inventory_shows_every_default() -> None:
     )
 
     for role in SITE_ROLES:
-        # Lists of packages are the roles' own business.
-        wanted = {name: value for name, value in defaults(role).items() if not name.endswith("_packages")}
-        assert {name: shown.get(name) for name in wanted} == wanted
+        # What one role hands to another is nothing to set.
+        handed = ("_packages", "app_python", "_restart_paths")
+        settable = {name: value for name, value in defaults(role).items() if not name.endswith(handed)}
+        assert {name: shown.get(name) for name in settable} == settable
+
+
+@pytest.mark.parametrize("role", ["preflight", "app"])
+def test_the_example_inventory_describes_a_variable_as_its_role_does(role: str) -> None:
+    text = (ROOT / "inventory" / "example" / "hosts.yml").read_text("utf-8")
+    comments = {
+        name: " ".join(line.strip(" #") for line in comment.splitlines() if not line.startswith("    # ----"))
+        for comment, name in re.findall(r"^((?:    # (?![a-z_0-9]+:).*\n)*)    # ([a-z_0-9]+):", text, re.MULTILINE)
+    }
+
+    for name in defaults(role):
+        if name in comments:
+            assert comments[name] == description(role, name)
+
+
+def test_a_setting_is_described_in_one_sentence_everywhere() -> None:
+    """In the code, in the table of docs/settings.md, and by the variable of the app role that sets it."""
+    table = dict(
+        re.findall(
+            r"^\| `BAREVISION_(\w+)` \| .*? \| (.*) \|$", (ROOT / "docs/settings.md").read_text("utf-8"), re.MULTILINE
+        )
+    )
+    variables = {"max_bytes": "app_max_body_bytes"}
+
+    assert set(table) == {name.upper() for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        assert table[name.upper()] == field.description
+        assert description("app", variables.get(name, f"app_{name}")).startswith(field.description)
 
 
 def test_no_group_vars_stand_beside_site() -> None:
@@ -123,9 +158,9 @@ def test_preflight_allows_the_ansible_that_is_pinned() -> None:
     assert Version(pinned[1]) in SpecifierSet(f">={bounds['min']},<{bounds['below']}")
 
 
-def test_the_settings_file_and_the_trial_have_one_source() -> None:
-    """What a release is tried with before it serves is what it then serves with."""
-    template = Path(ROOT / "roles/app/templates/etc/barevision/barevision.env.j2").read_text("utf-8")
+def test_a_release_is_tried_with_the_settings_that_it_then_serves_with() -> None:
+    site = Site(app_threads=3, app_model="yolov3@608", app_model_sha256="c" * 64)
+    written = settings(site.render("app", "etc/barevision/barevision.env"))
 
-    assert "_app_settings.items()" in template
-    assert "_app_settings |" in read_yaml("roles", "app", "vars", "main.yml")["_app_process_environment"]
+    assert written == site.value("_app_settings")
+    assert written.items() <= site.value("_app_process_environment").items()

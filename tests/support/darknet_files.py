@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper
 
+from barevision.darknet.builder import Feature, Graph
 from barevision.darknet.config import Section, parse_config
 from barevision.darknet.graph import build_model
 from barevision.errors import DarknetError
@@ -69,10 +73,44 @@ class RandomWeights:
         return path
 
 
+def build(cfg: str, weights: object | None = None, **options: object) -> onnx.ModelProto:
+    """The network of the text `cfg`, with random weights unless others are given."""
+    return build_model(parse_config(cfg, "a.cfg"), weights or RandomWeights(), **options)
+
+
+def build_section(
+    write: Callable[[Graph, Section, Feature], Feature], section: str, *features: tuple[int, int, int]
+) -> onnx.ModelProto:
+    """One section as a network of its own, of which `write` is tested.
+
+    Its inputs, feature_0 and so on, are the outputs (channels, height, width) of the sections before it. Its output is
+    the section's output, or the boxes that it detects. The image is 64x32 pixels.
+    """
+    before = [Feature(f"feature_{number}", *shape) for number, shape in enumerate(features)]
+    graph = Graph(RandomWeights(), Feature("image", 3, 32, 64), features=list(before))
+    output = write(graph, parse_config(f"[net]\n{section}", "a.cfg")[1], before[-1])
+    name, shape = output.name, output.shape
+    if graph.boxes:
+        name, shape = graph.boxes[0].name, (graph.boxes[0].rows, 4 + graph.boxes[0].classes)
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "section",
+            [helper.make_tensor_value_info(item.name, TensorProto.FLOAT, (1, *item.shape)) for item in before],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, *shape))],
+            graph.constants,
+        ),
+        opset_imports=[helper.make_opsetid("", 13)],
+        ir_version=8,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
 def weights_for(cfg: str, path: Path) -> Path:
     """A .weights file of random numbers that fits `cfg`, at `path`."""
     weights = RandomWeights()
-    build_model(parse_config(cfg, "a.cfg"), weights)
+    build(cfg, weights)
     return weights.write(path)
 
 
@@ -86,9 +124,15 @@ def write_model(folder: Path, cfg: str = TINY_CFG, names: str = "cat\ndog\n") ->
 
 
 def error_of(call, *arguments: object) -> str:
-    """The message of the `DarknetError` that `call` raises."""
+    """The message of the `DarknetError` that `call` raises with `arguments`."""
     try:
         call(*arguments)
     except DarknetError as error:
         return str(error)
     raise AssertionError("no DarknetError was raised")
+
+
+def error_with(old: str, new: str) -> str:
+    """The message of the `DarknetError` for TINY_CFG with `new` in place of `old`."""
+    assert old in TINY_CFG
+    return error_of(build, TINY_CFG.replace(old, new, 1))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 #: As Ultralytics' exporter writes it.
@@ -37,6 +38,13 @@ def network(
     model = helper.make_model(graph, producer_name=producer, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     helper.set_model_props(model, METADATA if metadata is None else metadata)
     return model
+
+
+def run(model: onnx.ModelProto, *inputs: np.ndarray) -> np.ndarray:
+    """What `model` answers for `inputs`, in the order in which it declares them; the first output."""
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    names = [value.name for value in session.get_inputs()]
+    return session.run(None, dict(zip(names, inputs, strict=True)))[0]
 
 
 def write_network(path: Path, model: onnx.ModelProto) -> Path:

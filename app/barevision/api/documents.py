@@ -43,13 +43,13 @@ def docs() -> Response:
 @bp.get("/docs/<name>")
 def docs_file(name: str) -> Response:
     """A file that the page is made of."""
-    # The package is not imported, which would import a framework: it is here for these files alone.
-    (package,) = find_spec("flask_openapi3_swagger").submodule_search_locations
-    swagger = Path(package, "templates", "swagger")
+    # The package is here for these files alone: its own blueprint would serve a page with scripts inside.
+    (package,) = find_spec("flask_swagger_ui").submodule_search_locations
+    swagger = Path(package, "dist")
     files = {
         "start.js": _OURS / "start.js",
-        "swagger-ui-bundle.js": swagger / "js" / "swagger-ui-bundle.js",
-        "swagger-ui.css": swagger / "css" / "swagger-ui.css",
+        "swagger-ui-bundle.js": swagger / "swagger-ui-bundle.js",
+        "swagger-ui.css": swagger / "swagger-ui.css",
     }
     if name not in files:
         abort(404)

@@ -100,13 +100,15 @@ def predict(
             counter.clear()
             answers[picture.name] = [detection.to_json() for detection in detections]
             if as_csv:
-                rows.writerows([name, found.label, found.confidence, *found.box] for found in detections)
+                rows.writerows(
+                    [name, detection.label, detection.confidence, *detection.box] for detection in detections
+                )
                 sys.stdout.flush()
             elif not as_json:
                 click.echo(f"{name}: {len(detections)} object{'' if len(detections) == 1 else 's'}")
-                for found in detections:
-                    x, y, width, height = found.box
-                    click.echo(f"  {found.confidence:.3f}  {found.label:<16} {width}x{height} at {x},{y}")
+                for detection in detections:
+                    x, y, width, height = detection.box
+                    click.echo(f"  {detection.confidence:.3f}  {detection.label:<16} {width}x{height} at {x},{y}")
             counter.count()
         counter.summarize()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The text of a Darknet ``.cfg`` file as a list of sections whose options are checked as they are read."""
+"""Reads a Darknet ``.cfg`` file as a list of sections, whose options are checked as they are read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from barevision.errors import DarknetError
 
-# Options that change how a network is trained, not what it answers. They are accepted and ignored; any other
-# option that nobody here understands is an error, because ignoring it could change the answer.
+# Options that change how a network is trained, not what it answers. They are accepted and ignored. Any other option
+# that is not known here is an error, because ignoring it could change the answer.
 _TRAINING_OPTIONS = {
     "net": (
         "adam angle aspect augment_speed batch blur burn_in color contrastive cutmix decay dynamic_minibatch "
@@ -57,7 +57,11 @@ class Option:
 
 @dataclass(frozen=True)
 class Section:
-    """One ``[kind]`` section of a ``.cfg`` file, with readers that raise `DarknetError` on a bad value."""
+    """One ``[kind]`` section of a ``.cfg`` file. The methods that read an option raise `DarknetError` on a bad value.
+
+    :ivar line: the line of its ``[kind]``.
+    :ivar source: the file's name, for error messages.
+    """
 
     kind: str
     line: int
@@ -69,12 +73,12 @@ class Section:
         return DarknetError(f"{self.source}, line {line or self.line}, [{self.kind}]: {message}")
 
     def integer(self, name: str, default: int | None = None, minimum: int = 0) -> int:
-        """The whole number `name`, at least `minimum`; `default` if it is not there, required if that is None."""
+        """The whole number `name`, at least `minimum`; `default` if it is missing, unless that is None."""
         option = self._option(name, default)
         return default if option is None else self._integer(name, option, option.value, minimum)
 
     def integers(self, name: str, default: list[int] | None = None) -> list[int]:
-        """The comma-separated whole numbers `name` (negative ones too)."""
+        """The comma-separated whole numbers `name`, which may be negative; `default` as in `integer`."""
         option = self._option(name, default)
         if option is None:
             return default
@@ -136,7 +140,7 @@ def parse_config(text: str, source: str) -> list[Section]:
 
     :param text: the file's content.
     :param source: the file's name, for error messages.
-    :raises DarknetError: no [net] at the start, an unknown section or option, a line that is neither.
+    :raises DarknetError: [net] is not the first section, or a line is neither a known section nor a known option.
     """
     sections: list[Section] = []
     for number, raw in enumerate(text.splitlines(), start=1):
@@ -144,17 +148,18 @@ def parse_config(text: str, source: str) -> list[Section]:
         if not line:
             continue
         if line.startswith("["):
-            sections.append(_section(line, number, source))
-            if sections[-1].kind == "net" and len(sections) > 1:
-                raise sections[-1].error(f"a second [net], the first stands in line {sections[0].line}")
-        elif not sections:
-            raise DarknetError(
-                f"{source}, line {number}: {line[:60]!r} stands before any [section]; is this a .cfg file?"
-            )
-        else:
+            section = _section(line, number, source)
+            if not sections and section.kind != "net":
+                raise section.error("expected [net] first")
+            if sections and section.kind == "net":
+                raise section.error(f"a second [net]; the first is in line {sections[0].line}")
+            sections.append(section)
+        elif sections:
             _add_option(sections[-1], line, number)
-        if sections[0].kind != "net":
-            raise sections[0].error("expected [net] first")
+        else:
+            raise DarknetError(
+                f"{source}, line {number}: {line[:60]!r} comes before the first [section]; is this a .cfg file?"
+            )
     if not sections:
         raise DarknetError(f"{source} has no sections, expected [net] first")
     return sections

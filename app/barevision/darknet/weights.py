@@ -1,4 +1,4 @@
-"""The floats of a Darknet ``.weights`` file, handed out in order, every one accounted for."""
+"""Reads the floats of a Darknet ``.weights`` file in order, and makes sure that none is missing or left over."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Weights:
         size = path.stat().st_size
         if (size - header_bytes) % 4:
             raise DarknetError(
-                f"{self.source}: {size} bytes are no whole number of floats; "
+                f"{self.source}: {size} bytes are not a whole number of floats; "
                 "the file is cut short or was changed in transfer"
             )
         self._floats = (
@@ -46,21 +46,23 @@ class Weights:
         self._position = 0
 
     def take(self, count: int, section: Section, what: str) -> np.ndarray:
-        """The next `count` floats, shape (count,), for `what` of `section`.
+        """The next `count` floats, shape (count,).
 
+        :param section: the section that they belong to, for error messages.
+        :param what: what they are, such as "the biases", for error messages.
         :raises DarknetError: there are too few, or one isn't finite.
         """
         left = self._floats.size - self._position
         if count > left:
             raise section.error(
-                f"{self.source} ends here: {what} need {count} floats, {left} are left; "
+                f"{self.source} ends here: {count} floats are needed for {what}, {left} are left; "
                 "the file is cut short or belongs to another .cfg"
             )
         values = np.asarray(self._floats[self._position : self._position + count], np.float32)
         if not np.isfinite(values).all():
             raise section.error(
-                f"{self.source} is damaged: {what} (floats {self._position} to {self._position + count}) "
-                "are not all finite"
+                f"{self.source} is damaged: not all of {what} (floats {self._position} to {self._position + count}) "
+                "are finite"
             )
         self._position += count
         return values
@@ -82,10 +84,10 @@ def _header_bytes(path: Path) -> int:
         if head.lstrip().startswith(magic):
             raise DarknetError(f"{path.name} is {what}, expected Darknet weights")
     if len(head) < 16:
-        raise DarknetError(f"{path.name}: {len(head)} bytes, too short for the header of Darknet weights")
+        raise DarknetError(f"{path.name} has {len(head)} bytes, too few for the header of Darknet weights")
     major, minor, _revision = struct.unpack_from("<3i", head)
     if (major, minor) not in _VERSIONS:
         raise DarknetError(
-            f"{path.name}: starts with version {major}.{minor}, expected 0.1 or 0.2; these are no Darknet weights"
+            f"{path.name} starts with version {major}.{minor}, expected 0.1 or 0.2; this is not a .weights file"
         )
     return 20 if major * 10 + minor >= 2 else 16

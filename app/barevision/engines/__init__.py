@@ -1,4 +1,4 @@
-"""What runs a prepared ONNX network: arrays in, arrays out; nothing here knows of boxes."""
+"""The engines that run a prepared ONNX network: arrays in, arrays out. They know nothing of boxes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load_engine(name: str, path: Path, threads: int) -> Engine:
 
     :param name: one of `ENGINES`.
     :param threads: processor cores that one inference may use.
-    :raises EngineError: the file is not a network that this engine reads.
+    :raises EngineError: the engine can't read the file.
     """
     # Each engine's library takes a good part of a second to import, so only the chosen one is.
     if name == "onnxruntime":

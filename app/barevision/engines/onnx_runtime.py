@@ -1,4 +1,4 @@
-"""ONNX Runtime: one session shared by all threads."""
+"""Runs networks with ONNX Runtime: one session, shared by all threads."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import onnxruntime
 
 from barevision.errors import EngineError
 
-# The Linux wheel carries telemetry; nothing of ours phones home.
+# The Linux wheel sends telemetry unless it is told not to.
 onnxruntime.disable_telemetry_events()
 
 _PRECISIONS = {"tensor(float)": "float32"}
-_FATAL = 4
+_LOG_ONLY_FATAL = 4
 
 
 class OnnxRuntimeEngine:
@@ -33,16 +33,17 @@ class OnnxRuntimeEngine:
 
 
 def answer_shapes(network: bytes, blob: np.ndarray) -> list[tuple[int, ...]]:
-    """The shapes of what the ONNX `network` answers for its one input `blob`, found out by running it.
+    """Runs the ONNX `network` on its one input `blob`, and returns the shapes of its outputs.
 
-    :raises EngineError: it doesn't load or run.
+    :raises EngineError: the network can't be loaded or run.
     """
-    return [np.shape(answer) for answer in _run(_session(network, onnxruntime.SessionOptions()), blob)]
+    session = _session(network, onnxruntime.SessionOptions())
+    return [np.shape(answer) for answer in _run(session, blob)]
 
 
 def _session(network: Path | bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    # Its errors are raised as well.
-    options.log_severity_level = _FATAL
+    # ONNX Runtime raises what it logs as an error, so the log would only say it twice.
+    options.log_severity_level = _LOG_ONLY_FATAL
     try:
         return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -55,5 +56,5 @@ def _run(session: onnxruntime.InferenceSession, blob: np.ndarray) -> list[np.nda
     try:
         return session.run(None, {session.get_inputs()[0].name: blob})
     except Exception as error:
-        # As above.
+        # ONNX Runtime's exceptions share no base class below Exception.
         raise EngineError(f"ONNX Runtime can't run the network: {error}") from error

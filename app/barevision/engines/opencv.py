@@ -1,4 +1,4 @@
-"""OpenCV's own inference, as in the tutorial: slower, and a second opinion on what ONNX Runtime answers."""
+"""Runs networks with OpenCV, as the tutorial does: slower than ONNX Runtime, and a second opinion on its answers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from barevision.errors import EngineError
 
 
 class OpenCVEngine:
-    """See `Engine`. A `cv2.dnn.Net` shared by threads answers with other requests' boxes, so calls take turns."""
+    """See `Engine`. Threads that use a `cv2.dnn.Net` at once get each other's boxes, so calls take turns."""
 
     def __init__(self, path: Path, threads: int) -> None:
         try:
             self._net = cv2.dnn.readNetFromONNX(str(path))
         except cv2.error as error:
             raise EngineError(f"OpenCV can't load {path}: {error}") from error
-        # cv2 keeps this number for the process, not for the network.
+        # OpenCV keeps this number for the whole process, not for the network.
         cv2.setNumThreads(threads)
         self._lock = threading.Lock()
         source = onnx.load(path).graph.input[0].type.tensor_type
@@ -33,4 +33,4 @@ class OpenCVEngine:
             try:
                 return self._net.forward()[0]
             except cv2.error as error:
-                raise EngineError(f"OpenCV can't run the network: {error.err}; onnxruntime may") from error
+                raise EngineError(f"OpenCV can't run the network: {error.err}; the engine onnxruntime may") from error

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import requests
+from filelock import FileLock, Timeout
 
 from barevision.errors import ModelError
 from barevision.models.source import ModelFile, file_sha256
 
 _CHUNK = 1 << 18
-#: The most that is fetched where nobody says how large the file is.
+# The most that is fetched where nobody says how large the file is.
 _LARGEST = 2**30
-#: Seconds to connect, and between two chunks.
+# Seconds to connect, and between two chunks.
 _TIMEOUT = (10, 60)
 
 #: Called with (file name, bytes there, bytes in all or None where the server doesn't say) as a download proceeds.
@@ -26,8 +25,8 @@ Progress = Callable[[str, int, int | None], None]
 def download(file: ModelFile, folder: Path, progress: Progress | None = None) -> Path:
     """`file` in `folder`, fetched from its first mirror that has the right content.
 
-    Fetched beside (``.part``, which a later call resumes), verified, then renamed: what is there stays until then.
-    Another process that fetches the same file meanwhile is waited for.
+    The file is fetched beside (``.part``, which a later call resumes), verified, then renamed: what is there stays
+    until then. Another process that fetches the same file meanwhile is waited for.
 
     :raises ModelError: nobody knows its sha256, there is no room for it, or no mirror gave it; the message says what
         each one did.
@@ -40,7 +39,7 @@ def download(file: ModelFile, folder: Path, progress: Progress | None = None) ->
     target = folder / file.name
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{file.name}.part"
-    with _locked(folder / f".{file.name}.lock"):
+    with FileLock(folder / f".{file.name}.lock"):
         if _is_right(target, file):
             return target
         failures = []
@@ -50,7 +49,7 @@ def download(file: ModelFile, folder: Path, progress: Progress | None = None) ->
                 part.replace(target)
                 return target
             except (ModelError, requests.RequestException, ValueError) as error:
-                # ValueError: what requests and urllib3 let through of a Location that is no address.
+                # requests and urllib3 let a ValueError through for a Location that can't be an address.
                 failures.append(f"  {url}: {error}")
     size = f" ({file.size} bytes)" if file.size else ""
     raise ModelError(
@@ -63,11 +62,11 @@ def download(file: ModelFile, folder: Path, progress: Progress | None = None) ->
 def is_fetched_into(folder: Path) -> bool:
     """Whether a process is at work on a download into `folder` now."""
     for path in folder.glob(".*.lock"):
-        with path.open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
+        try:
+            with FileLock(path, timeout=0):
+                pass
+        except Timeout:
+            return True
     return False
 
 
@@ -75,13 +74,6 @@ def _is_right(path: Path, file: ModelFile) -> bool:
     if not path.is_file() or file.size not in (None, path.stat().st_size):
         return False
     return file_sha256(path) == file.sha256
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _fetch(url: str, file: ModelFile, part: Path, progress: Progress | None) -> None:
@@ -92,14 +84,14 @@ def _fetch(url: str, file: ModelFile, part: Path, progress: Progress | None) -> 
     if file.size is None or start < file.size:
         _append(url, file, part, start, progress)
     if not _is_right(part, file):
-        found = file_sha256(part)
+        sha256 = file_sha256(part)
         part.unlink()
-        raise ModelError(f"the content is wrong: sha256 {found}, expected {file.sha256}")
+        raise ModelError(f"the content is wrong: sha256 {sha256}, expected {file.sha256}")
 
 
 def _append(url: str, file: ModelFile, part: Path, start: int, progress: Progress | None) -> None:
     headers = {"Range": f"bytes={start}-"} if start else {}
-    # Without identity a proxy may compress, and Content-Length would be another length.
+    # A proxy might compress otherwise, and Content-Length would be another length.
     headers["Accept-Encoding"] = "identity"
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
@@ -109,7 +101,12 @@ def _append(url: str, file: ModelFile, part: Path, start: int, progress: Progres
         if response.status_code != requests.codes.partial_content:
             start = 0
         size = _whole_size(response, file, start)
-        _check_room(part, (size or 0) - start)
+        free, missing = shutil.disk_usage(part.parent).free, (size or 0) - start
+        if missing > free:
+            raise ModelError(
+                f"{part.parent} has {free / 2**20:.0f} MiB free, {missing / 2**20:.0f} MiB are still to come; "
+                "make room, or put the models elsewhere (BAREVISION_MODELS_DIR)"
+            )
         with part.open("r+b" if start else "wb") as out:
             out.seek(start)
             for chunk in response.iter_content(_CHUNK):
@@ -124,25 +121,19 @@ def _append(url: str, file: ModelFile, part: Path, start: int, progress: Progres
 
 
 def _whole_size(response: requests.Response, file: ModelFile, start: int) -> int | None:
-    """How large the whole file will be, by what is known or else by what the server says; None if it doesn't."""
+    """How large the whole file will be, by what is known or else by what the server says; None if it doesn't.
+
+    :raises ModelError: the server has another size, or one that is out of all proportion.
+    """
     announced = response.headers.get("Content-Length")
-    kind = response.headers.get("Content-Type", "no content type")
+    media_type = response.headers.get("Content-Type", "no content type")
     if file.size:
         if announced not in (None, str(file.size - start)):
-            raise ModelError(f"answers {announced[:40]} bytes ({kind}), expected {file.size - start}")
+            raise ModelError(f"answers {announced[:40]} bytes ({media_type}), expected {file.size - start}")
         return file.size
     if announced is None or not (announced.isascii() and announced.isdigit()):
         return None
     size = start + int(announced[:20])
     if size > _LARGEST:
-        raise ModelError(f"answers {size} bytes ({kind}), allowed are {_LARGEST}")
+        raise ModelError(f"answers {size} bytes ({media_type}), allowed are {_LARGEST}")
     return size
-
-
-def _check_room(part: Path, size: int) -> None:
-    free = shutil.disk_usage(part.parent).free
-    if size > free:
-        raise ModelError(
-            f"{part.parent} has {free / 2**20:.0f} MiB free, {size / 2**20:.0f} MiB are still to come; "
-            "make room, or put the models elsewhere (BAREVISION_MODELS_DIR)"
-        )

@@ -13,7 +13,7 @@ from barevision.errors import PictureError, PictureTooLargeError, SideTooLongErr
 from barevision.pictures.avif import check_avif_frames
 from barevision.pictures.header import Header, read_header
 
-# That somebody sends a damaged picture is said to him, and no news for the log.
+# OpenCV would log every damaged picture; the client is told instead.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 #: The most pixels that a side may have in a file of this kind.
@@ -38,7 +38,7 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda image: cv2.flip(cv2.transpose(image), -1),
     8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
-_LYING = (5, 6, 7, 8)
+_SIDEWAYS = (5, 6, 7, 8)
 
 
 def decode_image(data: bytes, max_pixels: int, max_side: int | None = None) -> np.ndarray:
@@ -64,19 +64,31 @@ def decode_reduced(
         (height, width); in full if None.
     """
     header = read_header(data)
-    _check_size(header, max_pixels, max_side)
+    for what, (width, height) in (("picture has", header.size), ("picture's tiles have", header.tile)):
+        if width * height > max_pixels:
+            pixels = width * height
+            raise PictureTooLargeError(f"the {what} {width}x{height} = {pixels} pixels, allowed are {max_pixels}")
+    width, height = header.size
+    if max_side and max(width, height) > max_side:
+        raise SideTooLongError(f"the picture has {width}x{height} pixels, allowed are {max_side} a side")
+
+    is_sideways = header.orientation in _SIDEWAYS
+    if header.format == "JPEG":
+        factor = 1
+        if least is not None:
+            least_height, least_width = least[::-1] if is_sideways else least
+            factors = (f for f in _REDUCED if width // f >= least_width and height // f >= least_height)
+            factor = next(factors, 1)
+        image = _imdecode(header.data, _REDUCED.get(factor, _IN_COLOUR))
+        _check_decoded(image, (-(-width // factor), -(-height // factor)))
+        return _TURNS[header.orientation](image), (width, height) if is_sideways else (height, width)
     if header.format == "AVIF":
-        check_avif_frames(header.data, header.size[0] * header.size[1], max_pixels)
+        check_avif_frames(header.data, width * height, max_pixels)
         image = _decode_avif(header)
-    elif header.format == "JPEG":
-        image = _decode_jpeg(header, least)
     else:
         image = _decode_unchanged(header)
-    turned = header.size if header.orientation in _LYING else header.size[::-1]
     image = _TURNS[header.orientation](image)
-    # OpenCV has turned it.
-    size = image.shape[:2] if header.format == "TIFF" else turned
-    return image, size
+    return image, image.shape[:2]
 
 
 def encode_image(image: np.ndarray, extension: str) -> bytes:
@@ -92,35 +104,11 @@ def encode_image(image: np.ndarray, extension: str) -> bytes:
     return data.tobytes()
 
 
-def _check_size(header: Header, max_pixels: int, max_side: int | None) -> None:
-    for what, (width, height) in (("picture has", header.size), ("picture's tiles have", header.tile)):
-        if width * height > max_pixels:
-            raise PictureTooLargeError(
-                f"the {what} {width}x{height} = {width * height} pixels, allowed are {max_pixels}"
-            )
-    if max_side and max(header.size) > max_side:
-        width, height = header.size
-        raise SideTooLongError(f"the picture has {width}x{height} pixels, allowed are {max_side} a side")
-
-
-def _decode_jpeg(header: Header, least: tuple[int, int] | None) -> np.ndarray:
-    factor = _reduction(header, least) if least else 1
-    image = _imdecode(header.data, _REDUCED.get(factor, _IN_COLOUR))
-    return _expected(image, tuple(-(-side // factor) for side in header.size))
-
-
-def _reduction(header: Header, least: tuple[int, int]) -> int:
-    """By how much the picture may be reduced: 8, 4, 2 or 1."""
-    height, width = least if header.orientation not in _LYING else least[::-1]
-    fits = (f for f in _REDUCED if header.size[0] // f >= width and header.size[1] // f >= height)
-    return next(fits, 1)
-
-
 def _decode_unchanged(header: Header) -> np.ndarray:
     """What OpenCV makes of all channels and bits, as 8 bits of blue, green and red."""
     image = _imdecode(header.data, cv2.IMREAD_UNCHANGED)
     if header.format != "TIFF":
-        _expected(image, header.size)
+        _check_decoded(image, header.size)
     if image.dtype not in (np.uint8, np.uint16):
         raise PictureError(f"the picture has {image.dtype} samples; save it with 8 or 16 bits each")
     if image.dtype == np.uint16:
@@ -137,20 +125,16 @@ def _decode_unchanged(header: Header) -> np.ndarray:
 
 
 def _decode_avif(header: Header) -> np.ndarray:
-    pixels = _avif_pixels(header.data)
+    """The picture by Pillow's decoder, which takes half of the memory of OpenCV's and stops at 2**28 pixels."""
+    try:
+        with Image.open(io.BytesIO(header.data), formats=["AVIF"]) as picture:
+            pixels = np.asarray(picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB"))
+    except Exception as error:
+        # Pillow raises any kind of error on damaged data.
+        raise PictureError(f"the picture can't be decoded: {error}") from error
     if pixels.shape[2] == 4:
         pixels = _on_white(pixels, premultiplied=False)
     return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-
-
-def _avif_pixels(data: bytes) -> np.ndarray:
-    """RGB or RGBA, by Pillow's decoder, which takes half of the memory of OpenCV's and stops at 2**28 pixels."""
-    try:
-        with Image.open(io.BytesIO(data), formats=["AVIF"]) as picture:
-            return np.asarray(picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB"))
-    except Exception as error:
-        # As with headers.
-        raise PictureError(f"the picture can't be decoded: {error}") from error
 
 
 def _imdecode(data: bytes, flags: int) -> np.ndarray:
@@ -163,12 +147,11 @@ def _imdecode(data: bytes, flags: int) -> np.ndarray:
     return image
 
 
-def _expected(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`image`, if its (width, height) is `size`: boxes rest on that."""
+def _check_decoded(image: np.ndarray, size: tuple[int, int]) -> None:
+    """:raises PictureError: `image` does not have the (width, height) `size`, which boxes rest on."""
     height, width = image.shape[:2]
     if (width, height) != size:
         raise PictureError(f"the picture is damaged: it has {width}x{height} pixels where its header says {size}")
-    return image
 
 
 def _to_8_bits(image: np.ndarray) -> np.ndarray:

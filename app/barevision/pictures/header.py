@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from dataclasses import dataclass, replace
 
 from PIL import Image
 
 from barevision.errors import PictureError
-from barevision.pictures.avif import still_avif
+from barevision.pictures.avif import check_avif_items
 from barevision.pictures.limits import check_jpeg_scans, check_tiff_directory, jpeg_segments, still_png
 
-# `max_pixels` is the limit, not Pillow's own.
+# Callers pass their own limit, `max_pixels`; Pillow's would warn or refuse first.
 Image.MAX_IMAGE_PIXELS = None
+# Pillow warns of each damaged EXIF tag on stderr: a 20 MB picture would write 13 MB of log.
+warnings.filterwarnings("ignore", module="PIL")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
-_READ_BY_PILLOW = ("WEBP", "BMP", "TIFF", "AVIF")
+_PILLOW_FORMATS = ("WEBP", "BMP", "TIFF", "AVIF")
 
 _ORIENTATION, _BITS, _SAMPLE_FORMAT, _EXTRA_SAMPLES = 274, 258, 339, 338
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _UNSIGNED, _ASSOCIATED_ALPHA = 1, 1
-# Frame headers, of which DHT, JPG and DAC are none.
+# Markers of frame headers; C4, C8 and CC (DHT, JPG, DAC) lie in this range but start no frame.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _APP1 = 0xE1
 
@@ -36,7 +39,7 @@ class Header:
     :ivar format: one of `FORMATS`.
     :ivar size: (width, height) in pixels, as stored.
     :ivar orientation: EXIF's number, 1 to 8, of how the stored picture is to be turned.
-    :ivar data: the encoded picture, without what nobody needs and decoders stumble over.
+    :ivar data: the encoded picture, without the chunks that are no part of it.
     :ivar tile: (width, height) of what the decoder allocates beside the picture.
     :ivar premultiplied: colours were multiplied by their alpha.
     """
@@ -59,10 +62,13 @@ def read_header(data: bytes) -> Header:
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg(data)
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _png(data)
+        data, exif = still_png(data)
+        return Header("PNG", _checked(*struct.unpack_from(">2I", data, 16)), _orientation(exif), data)
     if data.startswith((b"GIF87a", b"GIF89a")):
-        return _gif(data)
-    return _others(data)
+        if len(data) < 13:
+            raise PictureError("the picture is cut short: it ends within its header")
+        return Header("GIF", _checked(*struct.unpack_from("<2H", data, 6)), 1, data)
+    return _by_pillow(data)
 
 
 def _jpeg(data: bytes) -> Header:
@@ -79,25 +85,15 @@ def _jpeg(data: bytes) -> Header:
     raise PictureError("the picture can't be decoded: it is damaged or cut short, its JPEG header has no size")
 
 
-def _png(data: bytes) -> Header:
-    data, exif = still_png(data)
-    width, height = struct.unpack_from(">2I", data, 16)
-    return Header("PNG", _checked(width, height), _orientation(exif), data)
-
-
-def _gif(data: bytes) -> Header:
-    if len(data) < 13:
-        raise PictureError("the picture is cut short: it ends within its header")
-    return Header("GIF", _checked(*struct.unpack_from("<2H", data, 6)), 1, data)
-
-
-def _others(data: bytes) -> Header:
+def _by_pillow(data: bytes) -> Header:
     if data[4:8] == b"ftyp":
-        data = still_avif(data)
+        # Of a sequence, decoders then show the still picture in it.
+        data = data[:8] + b"avif" + data[12:]
+        check_avif_items(data)
     elif data.startswith((b"II", b"MM")):
         check_tiff_directory(data)
     try:
-        with Image.open(io.BytesIO(data), formats=_READ_BY_PILLOW) as picture:
+        with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as picture:
             header = Header(picture.format, picture.size, _orientation(picture.info.get("exif", b"")), data)
             return _tiff(picture, header) if picture.format == "TIFF" else header
     except PictureError:
@@ -115,10 +111,10 @@ def _tiff(picture: Image.Image, header: Header) -> Header:
         raise PictureError("the TIFF picture has signed, float or 32-bit samples; save it with 8 or 16 bits each")
     return replace(
         header,
-        # OpenCV turns TIFF pictures, whatever it is told.
+        # OpenCV turns a TIFF even with IMREAD_IGNORE_ORIENTATION, so it must not be turned again.
         orientation=1,
         tile=(int(tags.get(_TILE_WIDTH, 1)), int(tags.get(_TILE_LENGTH, 1))),
-        # libtiff multiplies what has 8 bits.
+        # OpenCV reads 8-bit TIFFs by libtiff's RGBA interface, which multiplies colours by alpha.
         premultiplied=max(bits) <= 8 or _ASSOCIATED_ALPHA in tags.get(_EXTRA_SAMPLES, ()),
     )
 
@@ -138,6 +134,6 @@ def _orientation(exif: bytes) -> int:
         tags.load(exif)
         orientation = tags.get(_ORIENTATION, 1)
     except Exception:
-        # As with headers. Viewers show a picture whose EXIF is damaged.
+        # Pillow raises any kind of error on damaged data. Viewers show a picture whose EXIF is damaged.
         return 1
     return orientation if orientation in range(1, 9) else 1

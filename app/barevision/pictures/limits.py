@@ -1,4 +1,4 @@
-"""What decoders believe without looking: checked here, on the encoded bytes, before they allocate or compute for it."""
+"""Limits on what an encoded picture may claim, checked before a decoder allocates or computes for it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ _PNG_SIGNATURE_BYTES = 8
 # Encoders write chunks of 8 KiB and more: this many are 800 MB of them. Each one costs a microsecond here.
 _MAX_PNG_CHUNKS = 100_000
 _PNG_HEADER_BYTES = 13
-# What else there may be makes no picture: an animation's frames, which take memory, and texts and profiles, whose
-# damages libpng reports one by one in the log.
+# Other chunks are dropped: an animation's frames take memory, and libpng logs every damaged text or profile.
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 # Encoders write about ten scans. Each one goes over all pixels again, however few bytes it has.
@@ -45,7 +44,9 @@ def still_png(data: bytes) -> tuple[bytes, bytes]:
                 f"the picture is damaged or cut short: chunk {kind!r} at byte {position} is not all there"
             )
         if (kind == b"IHDR") != (number == 0) or (number == 0 and length != _PNG_HEADER_BYTES):
-            raise PictureError(f"the picture is damaged: chunk {kind!r} at byte {position} is not what it must be")
+            raise PictureError(
+                f"the picture is damaged: chunk {kind!r} at byte {position} is out of place or has the wrong length"
+            )
         if kind in _PNG_CHUNKS:
             parts.append(data[position:end])
         elif kind == b"eXIf":
@@ -58,7 +59,8 @@ def still_png(data: bytes) -> tuple[bytes, bytes]:
 
 def check_jpeg_scans(data: bytes) -> None:
     """Raises `PictureError` if the JPEG file `data` has so many scans that decoding takes minutes."""
-    # Usually settled here. More may stand in what is no scan: a film behind the photo, a thumbnail, a profile.
+    # The bytes FF DA also occur in a film behind the photo, a thumbnail or a profile, so a file with many of them is
+    # walked segment by segment.
     if data.count(b"\xff\xda") <= _MAX_JPEG_SCANS:
         return
     scans = 0
@@ -75,11 +77,11 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """
     position = 2
     for _ in range(_MAX_JPEG_SEGMENTS):
-        found = _JPEG_MARKER.search(data, position)
-        marker = found[1][0] if found else _EOI
+        match = _JPEG_MARKER.search(data, position)
+        marker = match[1][0] if match else _EOI
         if marker == _EOI:
             return
-        position = found.end()
+        position = match.end()
         if marker != _TEM:
             length = max(2, int.from_bytes(data[position : position + 2], "big"))
             yield marker, data[position + 2 : position + length]

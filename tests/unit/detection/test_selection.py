@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from barevision.detection.selection import Selection, class_colors, select_detections
+from barevision.detection.selection import Selection, class_colors, clip, select_detections
+from barevision.objects import Detection
 
 LABELS = ["a", "b", "c", "d", "e"]
 
@@ -87,3 +88,9 @@ def test_colours_are_the_tutorials() -> None:
     np.random.seed(42)
     expected = np.random.randint(0, 255, size=(80, 3))
     np.testing.assert_array_equal(class_colors(80), expected)
+
+
+def test_clipped_boxes_end_with_the_image() -> None:
+    assert clip(Detection((-5, 10, 20, 200), (0, 0, 0), "dog", 0.5), (120, 160)).box == (0, 10, 15, 110)
+    assert clip(Detection((10, 20, 30, 40), (0, 0, 0), "dog", 0.5), (120, 160)).box == (10, 20, 30, 40)
+    assert clip(Detection((170, 20, 30, 40), (0, 0, 0), "dog", 0.5), (120, 160)).box == (160, 20, 0, 40)

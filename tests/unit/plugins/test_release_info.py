@@ -1,0 +1,299 @@
+"""What release_info reads of a deployment, and what it lets go."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from plugins.modules import release_info
+
+COMMIT = "c" * 40
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A deployment's folder without a release, beside the folders of models."""
+    for name in ("root/releases", "root/envs", "models", "own"):
+        (tmp_path / name).mkdir(parents=True)
+    return tmp_path / "root"
+
+
+Read = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def read(root: Path) -> Read:
+    """Reads the state, as a task with these parameters does."""
+
+    def read_state(**params: Any) -> dict[str, Any]:
+        given = {
+            "root": str(root),
+            "commit": COMMIT,
+            "python": sys.executable,
+            "settings": {"BAREVISION_MODEL": "roadsigns"},
+            "model": "",
+            "model_files": {},
+            "copied_models_dir": str(root.parent / "own"),
+            "models_dir": str(root.parent / "models"),
+            "keep": 2,
+        }
+        return release_info.read_state(given | params)
+
+    return read_state
+
+
+def make_release(root: Path, commit: str, age: int = 0, environment: str = "e0") -> Path:
+    """A release that was made `age` seconds ago and proven, with its environment."""
+    release = root / "releases" / commit
+    (release / "app").mkdir(parents=True)
+    (release / "app" / "requirements.txt").write_text("numpy==1\n")
+    (root / "envs" / environment).mkdir(exist_ok=True)
+    (release / "env").symlink_to(root / "envs" / environment)
+    (release / ".proven").write_text("{}")
+    os.utime(release, (10**9 - age, 10**9 - age))
+    return release
+
+
+def test_the_documentation_describes_the_arguments() -> None:
+    options = yaml.safe_load(release_info.DOCUMENTATION)["options"]
+
+    assert {name: option | {"description": ""} for name, option in options.items()} == {
+        name: argument | {"description": ""} for name, argument in release_info._ARGUMENTS.items()
+    }
+
+
+def test_the_documentation_describes_what_is_returned(read: Read) -> None:
+    assert set(yaml.safe_load(release_info.RETURN)) == set(read())
+
+
+def test_a_machine_without_a_deployment(tmp_path: Path, read: Read) -> None:
+    state = read(root=str(tmp_path / "nothing"), copied_models_dir="/nowhere", models_dir="/nowhere")
+
+    assert (state["current"], state["environment"], state["removable"]) == ("", "", [])
+    assert not any(state[name] for name in ("environment_is_complete", "is_proven", "is_current"))
+
+
+class TestEnvironment:
+    def test_it_is_named_by_lock_file_and_python(self, root: Path, read: Read, tmp_path: Path) -> None:
+        release = make_release(root, COMMIT)
+        first = read()["environment"]
+        other = tmp_path / "python"
+        other.symlink_to(sys.executable)
+
+        assert Path(first).parent == root / "envs"
+        assert read()["environment"] == first
+        assert read(python=str(other))["environment"] != first
+        (release / "app" / "requirements.txt").write_text("numpy==2\n")
+        assert read()["environment"] != first
+
+    def test_without_a_python_there_is_none(self, root: Path, read: Read) -> None:
+        make_release(root, COMMIT)
+
+        assert read(python="/nonexistent/python")["environment"] == ""
+        assert read(python="/bin/false")["environment"] == ""
+
+    def test_it_counts_with_its_marker_only(self, root: Path, read: Read) -> None:
+        make_release(root, COMMIT)
+        environment = Path(read()["environment"])
+        environment.mkdir()
+        assert not read()["environment_is_complete"]
+
+        (environment / ".complete").touch()
+
+        assert read()["environment_is_complete"]
+
+
+def test_a_release_is_current_by_its_link_and_with_its_environment(root: Path, read: Read) -> None:
+    release = make_release(root, COMMIT)
+    make_release(root, "b" * 40)
+    environment = read()["environment"]
+    (root / "current").symlink_to(f"releases/{'b' * 40}")
+    (release / "env").unlink()
+    (release / "env").symlink_to(environment)
+    assert not read()["is_current"]
+    assert read()["current"] == "b" * 40
+
+    (root / "current").unlink()
+    (root / "current").symlink_to(f"releases/{COMMIT}")
+    assert read()["is_current"]
+
+    (release / "env").unlink()
+    (release / "env").symlink_to(root / "envs" / "e0")
+    assert not read()["is_current"]
+
+
+class TestProof:
+    @pytest.fixture
+    def prepared(self, root: Path) -> Path:
+        path = root.parent / "models" / "m.onnx"
+        path.touch()
+        return path
+
+    @pytest.fixture
+    def model(self, tmp_path: Path) -> Path:
+        """A model that somebody keeps on the machine."""
+        folder = tmp_path / "mine"
+        folder.mkdir()
+        (folder / "m.weights").write_text("1")
+        (folder / "old.weights").symlink_to("/nonexistent")
+        return folder
+
+    def prove(self, release: Path, state: dict[str, Any], prepared: Path) -> None:
+        (release / ".proven").write_text(json.dumps(state["trial"] | {"prepared": str(prepared)}))
+
+    def test_it_holds_for_the_settings_and_the_environment(self, root: Path, read: Read, prepared: Path) -> None:
+        release = make_release(root, COMMIT)
+        assert not read()["is_proven"]
+        self.prove(release, read(), prepared)
+
+        assert read()["is_proven"]
+        assert not read(settings={"BAREVISION_MODEL": "yolov3"})["is_proven"]
+        (release / "app" / "requirements.txt").write_text("numpy==2\n")
+        assert not read()["is_proven"]
+
+    def test_it_holds_while_what_was_prepared_is_there(self, root: Path, read: Read, prepared: Path) -> None:
+        release = make_release(root, COMMIT)
+        self.prove(release, read(), prepared)
+        assert read()["is_proven"]
+
+        prepared.unlink()
+
+        assert not read()["is_proven"]
+
+    def test_a_model_that_was_replaced_in_place_is_tried_again(
+        self, root: Path, read: Read, prepared: Path, model: Path
+    ) -> None:
+        release = make_release(root, COMMIT)
+        for path in (model, model / "m.weights"):
+            (model / "m.weights").write_text("1")
+            self.prove(release, read(model=str(path)), prepared)
+            assert read(model=str(path))["is_proven"]
+
+            (model / "m.weights").write_text("22")
+
+            assert not read(model=str(path))["is_proven"]
+
+    def test_a_copied_model_is_known_by_its_path(self, root: Path, read: Read, prepared: Path) -> None:
+        """So that what it is tried with is known before it is copied."""
+        copy = root.parent / "own" / "1" / "mine"
+        release = make_release(root, COMMIT)
+        before = read(model=str(copy))
+        copy.mkdir(parents=True)
+        (copy / "m.weights").write_text("1")
+
+        self.prove(release, before, prepared)
+
+        assert read(model=str(copy))["is_proven"]
+
+    @pytest.mark.parametrize("content", ["", "{", "{}", "[1]", '{"prepared": 1}', "\xff"])
+    def test_a_broken_one_proves_nothing(self, root: Path, read: Read, content: str) -> None:
+        (make_release(root, COMMIT) / ".proven").write_text(content, "latin-1")
+
+        assert not read()["is_proven"]
+
+
+def test_a_copied_model_is_complete_with_every_file_as_it_was(root: Path, read: Read) -> None:
+    path = root / "best.onnx"
+    path.write_bytes(b"x" * 3_000_000)
+    files = {str(path): hashlib.sha256(path.read_bytes()).hexdigest()}
+
+    assert read()["model_is_complete"]
+    assert read(model_files=files)["model_is_complete"]
+    assert not read(model_files={**files, str(root / "best.names"): "0" * 64})["model_is_complete"]
+    path.write_bytes(b"y" * 3_000_000)
+    assert not read(model_files=files)["model_is_complete"]
+
+
+class TestRemovable:
+    def test_old_releases_and_what_only_they_used(self, root: Path, read: Read) -> None:
+        make_release(root, COMMIT, 0, "new")
+        make_release(root, "b" * 40, 10, "old")
+        make_release(root, "a" * 40, 20, "older")
+        (root / "current").symlink_to(f"releases/{COMMIT}")
+        (root / "releases" / ".left").mkdir()
+
+        assert sorted(read(keep=2)["removable"]) == [
+            str(root / "envs" / "older"),
+            str(root / "releases" / ".left"),
+            str(root / "releases" / ("a" * 40)),
+        ]
+        assert read(keep=5)["removable"] == [str(root / "releases" / ".left")]
+
+    def test_a_release_that_failed_goes_before_one_that_served(self, root: Path, read: Read) -> None:
+        make_release(root, COMMIT, 0)
+        failed = make_release(root, "b" * 40, 10)
+        (failed / ".proven").unlink()
+        os.utime(failed)
+        make_release(root, "a" * 40, 20)
+
+        assert read(keep=2)["removable"] == [str(failed)]
+        assert read(keep=2, commit="b" * 40)["removable"] == [str(root / "releases" / ("a" * 40))]
+
+    def test_the_current_release_stays_however_old(self, root: Path, read: Read) -> None:
+        make_release(root, COMMIT, 0)
+        make_release(root, "b" * 40, 10)
+        make_release(root, "a" * 40, 20)
+        (root / "current").symlink_to("releases/" + "a" * 40)
+
+        assert read(keep=2)["removable"] == [str(root / "releases" / ("b" * 40))]
+
+    def test_a_release_that_still_runs_stays(self, root: Path, read: Read) -> None:
+        make_release(root, COMMIT, 0)
+        make_release(root, "b" * 40, 10)
+        running = make_release(root, "a" * 40, 20) / "app"
+        with subprocess.Popen(["sleep", "60"], cwd=running) as process:
+            try:
+                removable = read(keep=2)["removable"]
+            finally:
+                process.kill()
+
+        assert removable == [str(root / "releases" / ("b" * 40))]
+
+    def test_an_environment_that_still_runs_stays(self, root: Path, read: Read) -> None:
+        make_release(root, COMMIT, 0)
+        program = root / "envs" / "running" / "sleep"
+        program.parent.mkdir()
+        shutil.copy("/bin/sleep", program)
+        with subprocess.Popen([program, "60"]) as process:
+            try:
+                while_running = read()["removable"]
+            finally:
+                process.kill()
+
+        assert while_running == []
+        assert read()["removable"] == [str(program.parent)]
+
+    def test_a_copied_model_goes_with_what_was_prepared_of_it_once_no_release_needs_it(
+        self, root: Path, read: Read
+    ) -> None:
+        own, models = root.parent / "own", root.parent / "models"
+        for folder in (own / "1" / "mine", own / "2" / "mine", own / "3", models / "mine", models / "best"):
+            folder.mkdir(parents=True)
+        (own / "3" / "best.onnx").touch()
+        for name in ("mine/mine-1", "mine/mine-2", "mine/mine-3", "best/best-1"):
+            (models / f"{name}.onnx").touch()
+            (models / f"{name}.seconds.json").touch()
+        for age, (commit, name) in enumerate({COMMIT: "mine/mine-2", "b" * 40: "mine/mine-3"}.items()):
+            proof = json.dumps({"prepared": str(models / f"{name}.onnx")})
+            (make_release(root, commit, age) / ".proven").write_text(proof)
+
+        removable = read(model=str(own / "2" / "mine"))["removable"]
+
+        assert sorted(str(Path(path).relative_to(root.parent)) for path in removable) == [
+            "models/best/best-1.onnx",
+            "models/best/best-1.seconds.json",
+            "models/mine/mine-1.onnx",
+            "models/mine/mine-1.seconds.json",
+            "own/1",
+            "own/3",
+        ]
