@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from barevision.api import create_app
 from barevision.detector import Detector, load_detector
 from barevision.settings import load_settings
-from tests.support.assets import ASSETS
+from tests.support.assets import ASSETS, model_folder
 from tests.support.lab import noted_labs
+from tests.support.serving import served
 
 ROOT = Path(__file__).parent.parent
 _RINGS = ("unit", "api", "browser", "exports", "roles", "gce", "e2e")
@@ -57,21 +59,20 @@ def coco_model(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model_folder(assets, "yolo-fastest-1.1-xl", tmp_path_factory.mktemp("models"))
 
 
-def model_folder(assets: Path, name: str, parent: Path) -> Path:
-    """A copy of the model `name` of the assets, with its names, in `parent`."""
-    folder = parent / name
-    shutil.copytree(assets / "models" / name, folder, copy_function=shutil.copyfile)
-    shutil.copyfile(assets / "models" / "coco.names", folder / "coco.names")
-    return folder
-
-
 @pytest.fixture(scope="session")
 def roadsigns(tmp_path_factory: pytest.TempPathFactory) -> Detector:
     """The embedded model, loaded."""
     return load_detector(load_settings(models_dir=tmp_path_factory.mktemp("prepared")))
 
 
+@pytest.fixture(scope="session")
+def url(roadsigns: Detector) -> Iterator[str]:
+    """The address of a service of the embedded model."""
+    with served(create_app(roadsigns)) as address:
+        yield address
+
+
 @pytest.fixture
 def photo() -> np.ndarray:
-    """A picture of nothing in particular: uint8 (120, 160, 3) BGR."""
+    """An image of nothing in particular: uint8 (120, 160, 3) BGR."""
     return np.random.default_rng(1).integers(0, 255, (120, 160, 3), np.uint8)

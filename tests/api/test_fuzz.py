@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-from flask.testing import FlaskClient
-
-from barevision.api import create_app
-from barevision.detector import Detector
 from tests.fuzz.series import large_png, run_series, seed_pictures
 from tests.fuzz.service import running_service
 
 _REQUESTS = 400
-
-
-@pytest.fixture
-def client(roadsigns: Detector) -> FlaskClient:
-    return create_app(roadsigns).test_client()
 
 
 def test_the_service_stands_damaged_pictures_and_requests(tmp_path: Path) -> None:
@@ -37,18 +27,3 @@ def test_the_service_stands_damaged_pictures_and_requests(tmp_path: Path) -> Non
         status, answer = service.ask(head.encode() + data)
         assert status == 413, answer
         assert service.memory("VmHWM") - before < 20 * 10**6
-
-
-def test_a_body_in_broken_chunks_is_a_bad_request(tmp_path: Path) -> None:
-    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with running_service(tmp_path) as service:
-        for body in (b"x\r\n", b"3\r\nabcd\r\n0\r\n\r\n", b"3;\xff\r\nabc\r\n", b"ffffffffffffffffffffff\r\nabc"):
-            status, answer = service.ask(head + body, whole=False)
-            assert status == 400, (body, answer)
-
-
-def test_a_form_whose_part_has_no_name_is_a_bad_request(client: FlaskClient) -> None:
-    body = b"--B\r\nContent-Disposition: form-data; nam=x\r\n\r\nx\r\n--B--\r\n"
-    response = client.post("/predict", data=body, content_type="multipart/form-data; boundary=B")
-    assert response.status_code == 400
-    assert "only these fields without a file name: none" in response.json["detail"]

@@ -13,11 +13,7 @@ from barevision import web
 from barevision.api import create_app
 from barevision.detector import Detector
 from barevision.models.catalogue import find_source
-
-
-@pytest.fixture(scope="module")
-def client(roadsigns: Detector) -> FlaskClient:
-    return create_app(roadsigns).test_client()
+from tests.support.problems import assert_problem
 
 
 def linked(html: str) -> list[str]:
@@ -67,8 +63,7 @@ def test_the_browser_is_told_to_load_nothing_from_elsewhere(client: FlaskClient,
     "path", ["/web/x/nothing.js", "/web/x/index.html", "/web/x/__init__.py", "/web/x/..%2fwsgi.py"]
 )
 def test_no_other_file_is_given(client: FlaskClient, path: str) -> None:
-    response = client.get(path)
-    assert (response.status_code, response.content_type) == (404, "application/problem+json")
+    assert_problem(client.get(path), 404)
 
 
 def test_the_sample_is_the_golden_image(client: FlaskClient) -> None:
@@ -79,8 +74,7 @@ def test_the_sample_is_the_golden_image(client: FlaskClient) -> None:
 def test_a_model_without_a_golden_image_has_no_sample(roadsigns: Detector) -> None:
     labels = ["<b>cat</b>", "dog"]
     client = create_app(replace(roadsigns, model=replace(roadsigns.model, golden=None, labels=labels))).test_client()
-    response = client.get("/sample.jpg")
-    assert (response.status_code, response.json["detail"]) == (404, "the model has no golden image")
+    assert assert_problem(client.get("/sample.jpg"), 404)["detail"] == "the model has no golden image"
     text = client.get("/").text
     assert 'id="sample"' not in text
     assert "&lt;b&gt;cat&lt;/b&gt;, dog" in text

@@ -37,12 +37,6 @@ addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) 
 
 
 @pytest.fixture(scope="package")
-def url(roadsigns: Detector) -> Iterator[str]:
-    with served(create_app(roadsigns)) as address:
-        yield address
-
-
-@pytest.fixture(scope="package")
 def coco(coco_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Detector:
     return load_detector(load_settings(model=str(coco_model), models_dir=tmp_path_factory.mktemp("prepared")))
 

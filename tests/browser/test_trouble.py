@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from flask import Flask
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from barevision.api import create_app
@@ -29,10 +30,16 @@ def expect_problem(page: Page, title: str, detail: str, again: bool) -> None:
 
 
 @pytest.fixture
-def small(context: BrowserContext, roadsigns: Detector) -> Iterator[Page]:
-    """The page of a service that takes little and doesn't wait."""
+def small_app(roadsigns: Detector) -> Flask:
+    """A service that takes little and doesn't wait."""
     limits = {"max_bytes": 200_000, "max_pixels": 400_000, "queue_seconds": 0.01}
-    with served(create_app(replace(roadsigns, settings=roadsigns.settings.model_copy(update=limits)))) as address:
+    return create_app(replace(roadsigns, settings=roadsigns.settings.model_copy(update=limits)))
+
+
+@pytest.fixture
+def small(context: BrowserContext, small_app: Flask) -> Iterator[Page]:
+    """The page of that service."""
+    with served(small_app) as address:
         page = context.new_page()
         page.goto(address)
         yield page
@@ -52,10 +59,10 @@ def test_a_broken_picture(page: Page) -> None:
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
-def test_a_busy_service_is_asked_again(small: Page, roadsigns: Detector) -> None:
+def test_a_busy_service_is_asked_again(small: Page, small_app: Flask) -> None:
     asked = []
     small.on("request", lambda request: "/predict" in request.url and asked.append(request))
-    with roadsigns.turn():
+    with small_app.extensions["barevision"].admission.turn():
         drop(small, picture=GOLDEN.image)
         expect_problem(small, "The service is busy", "It may be asked again in 1 second.", again=True)
     assert small.locator("#picture").is_visible()

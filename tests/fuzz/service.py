@@ -7,11 +7,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+
+from tests.support.waiting import wait_until
 
 _UNIT = Path(__file__).parents[2] / "roles/gunicorn/templates/etc/systemd/system/barevision.service.j2"
 _START_SECONDS = 120
@@ -89,11 +90,10 @@ def _unit_environment() -> dict[str, str]:
 
 
 def _wait(service: Service, process: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
+    def is_ready() -> bool:
+        assert process.poll() is None, f"the service doesn't start:\n{log.read_text()}"
         with contextlib.suppress(OSError):
-            if service.ask(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[0] == 200:
-                return
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"the service doesn't start:\n{log.read_text()}")
-        time.sleep(0.1)
+            return service.ask(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[0] == 200
+        return False
+
+    wait_until(is_ready, lambda: f"the service is ready:\n{log.read_text()}", _START_SECONDS)

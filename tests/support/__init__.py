@@ -1,1 +1,1 @@
-"""What several rings of tests share: labs, services, and files of networks."""
+"""What several rings of tests share: servers, labs, doubles, files made up for a test, and assertions."""

@@ -1,14 +1,14 @@
-"""Services for tests: an app in this process, and the command line's in one of its own."""
+"""Servers for tests: any one, an app in this process, and the command line's service in one of its own."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socketserver
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from flask import Flask
 from werkzeug.serving import make_server
+
+from tests.support.waiting import wait_until
 
 APP = Path(__file__).parents[2] / "app"
 
@@ -29,17 +31,23 @@ class Served(NamedTuple):
 
 
 @contextmanager
+def running(server: socketserver.BaseServer) -> Iterator[str]:
+    """The address of `server`, which handles requests in a thread until the end, and is closed then."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
 def served(app: Flask) -> Iterator[str]:
     """The address at which `app` answers."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with running(make_server("127.0.0.1", 0, app, threaded=True)) as address:
+        yield address
 
 
 @contextmanager
@@ -60,9 +68,9 @@ def serving(*options: str, code: Path = APP) -> Iterator[Served]:
 
 
 def _address(log: Path, process: subprocess.Popen) -> str:
-    deadline = time.monotonic() + 60
-    while "Barevision listens on " not in log.read_text():
+    def is_announced() -> bool:
         assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
+        return "Barevision listens on " in log.read_text()
+
+    wait_until(is_announced, log.read_text)
     return log.read_text().partition("Barevision listens on ")[2].split()[0]

@@ -12,8 +12,8 @@ from barevision.engines import ENGINES
 from barevision.objects import differences
 from barevision.pictures.decode import decode_image
 from barevision.settings import load_settings
-from tests.conftest import model_folder
 from tests.support.answers import detections
+from tests.support.assets import model_folder
 
 
 @pytest.mark.parametrize("engine", ENGINES)

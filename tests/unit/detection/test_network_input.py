@@ -26,3 +26,12 @@ def test_a_line_of_one_pixel_does_not_vanish() -> None:
 def test_a_stretched_image_needs_no_mapping_back() -> None:
     rows = np.random.default_rng(0).random((4, 7), np.float32)
     assert to_image_rows(rows, (120, 160), (64, 96), "stretch") is rows
+
+
+def test_the_blob_is_stretched_rgb() -> None:
+    image = np.zeros((10, 20, 3), np.uint8)
+    image[:, :10] = (255, 0, 51)
+    blob = to_blob(image, (4, 8))
+    assert blob.shape == (1, 3, 4, 8)
+    np.testing.assert_allclose(blob[0, :, 0, 0], [0.2, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(blob[0, :, 0, -1], 0)

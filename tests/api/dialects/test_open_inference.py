@@ -10,14 +10,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
 from barevision.api.service import Readiness
-from barevision.detector import Detector
 from barevision.objects import Detection, differences
 from tests.support.answers import detections
+from tests.support.engines import FakeEngine
 
 INFER = "/v2/models/roadsigns/infer"
 JSON_LENGTH = "Inference-Header-Content-Length"
@@ -187,22 +188,21 @@ def assert_error(response, status: int) -> None:
     assert response.json["error"]
 
 
-def test_every_error_has_the_protocols_form(
-    client: FlaskClient, roadsigns: Detector, picture: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_error_has_the_protocols_form(app: Flask, engine: FakeEngine, picture: bytes) -> None:
+    client = app.test_client()
     assert_error(client.get("/v2/nothing"), 404)
     assert_error(client.get("/v2/models/other"), 404)
     assert_error(client.get("/v2/models/roadsigns/versions/2"), 404)
     assert_error(client.post("/v2/models/other/infer", data=b"{}"), 404)
     assert_error(client.get(INFER), 405)
     assert_error(client.post(INFER, data=bytes(21 * 2**20)), 413)
-    admission = client.application.extensions["barevision"].admission
+    admission = app.extensions["barevision"].admission
     environ = {"barevision.threads": 1}
     with admission.place(environ):
         busy = client.post(INFER, data=b"{}", environ_overrides=environ)
     assert_error(busy, 503)
     assert busy.headers["Retry-After"] == "1"
-    monkeypatch.setattr(type(roadsigns.engine), "infer", lambda *_: 1 / 0)
+    engine.infer = lambda blob: 1 / 0
     good = image_json(data=[base64.b64encode(picture).decode()])
     assert_error(client.post(INFER, json=good), 500)
 

@@ -11,7 +11,7 @@ from barevision.detector import Detector
 from barevision.pictures.decode import decode_image
 from training.roadsigns import evaluate, golden, scenes, templates
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MODEL = ROOT / "app" / "barevision" / "models" / "roadsigns"
 
 

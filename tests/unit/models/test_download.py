@@ -17,6 +17,7 @@ import pytest
 from barevision.errors import ModelError
 from barevision.models.download import download
 from barevision.models.source import ModelFile
+from tests.support.serving import running
 
 CONTENT = bytes(range(256)) * 4096
 HTML = b"<!DOCTYPE html><html><body>This page has moved.</body></html>"
@@ -98,14 +99,11 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def mirror() -> Iterator[http.server.ThreadingHTTPServer]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
-        server.seen = []
-        server.handle_error = lambda *_: None
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    server.seen = []
+    server.handle_error = lambda *_: None
+    with running(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def model_file(server: http.server.ThreadingHTTPServer, *paths: str) -> ModelFile:
@@ -177,9 +175,10 @@ def test_a_server_without_ranges_starts_anew(mirror, tmp_path: Path) -> None:
     assert download(model_file(mirror, "no-ranges"), tmp_path).read_bytes() == CONTENT
 
 
-def test_a_wrong_beginning_is_thrown_away_and_fetched_again(mirror, tmp_path: Path) -> None:
+def test_a_wrong_beginning_is_thrown_away_and_the_next_mirror_is_asked_for_all(mirror, tmp_path: Path) -> None:
     (tmp_path / "net.weights.part").write_bytes(b"\0" * 1000)
-    assert download(model_file(mirror, "good", "good"), tmp_path).read_bytes() == CONTENT
+    assert download(model_file(mirror, "good", "no-ranges"), tmp_path).read_bytes() == CONTENT
+    assert mirror.seen == [("/good", "bytes=1000-"), ("/no-ranges", None)]
 
 
 def test_a_bad_file_in_place_is_replaced_and_a_good_one_survives_bad_mirrors(mirror, tmp_path: Path) -> None:

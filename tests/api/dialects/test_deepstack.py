@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import requests
 from deepstack.core import DeepstackException, DeepstackObject, get_objects_summary
+from flask import Flask
 from flask.testing import FlaskClient
 
 from barevision.detector import Detector
 from barevision.objects import Detection, differences
+from tests.support.engines import FakeEngine
 
 
 def deepstack_client(url: str, **options: object) -> DeepstackObject:
@@ -146,7 +148,7 @@ def test_the_default_confidence_is_deepstacks(
 
 
 @pytest.mark.parametrize("value", ["40", "-0.1", "nan", "much", "0,4"])
-def test_a_confidence_that_is_none_is_refused(client: FlaskClient, picture: bytes, value: str) -> None:
+def test_a_confidence_that_is_no_number_from_0_to_1_is_refused(client: FlaskClient, picture: bytes, value: str) -> None:
     response = post(client, picture, min_confidence=value)
     assert_failure(response, 400)
     assert response.json["error"] == f"min_confidence is {value!r}, expected a number from 0 to 1"
@@ -160,15 +162,14 @@ def assert_failure(response, status: int) -> None:
     assert response.json["error"]
 
 
-def test_every_error_has_the_dialects_form(
-    client: FlaskClient, roadsigns: Detector, picture: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_error_has_the_dialects_form(app: Flask, engine: FakeEngine, picture: bytes) -> None:
+    client = app.test_client()
     assert_failure(client.post("/v1/vision/detection", data={"image": "text"}), 400)
     assert_failure(client.get("/v1/vision/detection"), 405)
     assert_failure(client.post("/v1/vision/face"), 404)
     assert_failure(post(client, picture, "/v1/vision/custom/other"), 404)
     assert_failure(client.post("/v1/vision/detection", data=bytes(21 * 2**20)), 413)
-    monkeypatch.setattr(type(roadsigns.engine), "infer", lambda *_: 1 / 0)
+    engine.infer = lambda blob: 1 / 0
     assert_failure(post(client, picture), 500)
 
 

@@ -1,0 +1,114 @@
+"""Places and turns: who is predicted, who waits, and who is told to come back."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import replace
+
+import cv2
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from barevision.api import create_app
+from barevision.api.admission import SPARE_THREADS, Admission, places
+from barevision.detector import Detector
+from barevision.errors import BusyError
+from barevision.serving.worker import THREADS
+from tests.support.problems import assert_problem
+
+
+def test_places_are_what_the_threads_leave() -> None:
+    assert [places(threads) for threads in (1, SPARE_THREADS, SPARE_THREADS + 1, SPARE_THREADS + 6)] == [1, 1, 1, 6]
+
+
+def test_a_place_is_given_back_whatever_happens() -> None:
+    admission, environ = Admission(1, 1), {THREADS: SPARE_THREADS + 1}
+    with admission.place(environ), pytest.raises(BusyError, match="1 requests are being handled or wait"):
+        admission.place(environ).__enter__()
+    with pytest.raises(ZeroDivisionError), admission.place(environ):
+        _ = 1 / 0
+    with admission.place(environ):
+        pass
+
+
+def test_a_server_that_does_not_say_its_threads_has_places_without_limit() -> None:
+    admission = Admission(1, 1)
+    with contextlib.ExitStack() as stack:
+        for _ in range(1000):
+            stack.enter_context(admission.place({}))
+
+
+def test_turns_are_as_many_as_were_said_and_are_given_back_whatever_happens() -> None:
+    admission = Admission(2, 0.01)
+    with pytest.raises(ZeroDivisionError), admission.turn():
+        _ = 1 / 0
+    for _ in range(2):
+        with admission.turn(), admission.turn(), pytest.raises(BusyError, match=r"no turn within 0\.01 seconds"):
+            admission.turn().__enter__()
+
+
+def test_who_waits_has_the_turn_once_it_is_given_back() -> None:
+    admission, had = Admission(1, 60), []
+
+    def wait() -> None:
+        with admission.turn():
+            had.append("second")
+
+    waiting = threading.Thread(target=wait)
+    with admission.turn():
+        waiting.start()
+        had.append("first")
+    waiting.join()
+    assert had == ["first", "second"]
+
+
+def test_no_turn_in_time_is_503_with_retry_after(
+    roadsigns: Detector, picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = replace(roadsigns, settings=roadsigns.settings.model_copy(update={"queue_seconds": 0.05}))
+    app = create_app(detector)
+    client = app.test_client()
+    with app.extensions["barevision"].admission.turn(), monkeypatch.context() as patch:
+        patch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+        response = client.post("/predict", data=picture)
+    assert_problem(response, 503)
+    assert response.headers["Retry-After"] == "1"
+    assert client.post("/predict", data=picture).status_code == 200
+
+
+def test_more_requests_than_places_are_refused_at_once_and_health_is_still_answered(app: Flask, picture: bytes) -> None:
+    client, environ = app.test_client(), {THREADS: SPARE_THREADS + 2}
+    admission = app.extensions["barevision"].admission
+    with admission.turn(), admission.place(environ), admission.place(environ):
+        response = client.post("/predict", data=picture, environ_overrides=environ)
+        assert "2 requests are being handled or wait" in assert_problem(response, 503)["detail"]
+        assert response.headers["Retry-After"] == "1"
+        assert client.get("/readyz", environ_overrides=environ).status_code == 200
+    assert client.post("/predict", data=picture, environ_overrides=environ).status_code == 200
+
+
+def test_what_was_refused_gives_its_place_back(client: FlaskClient, picture: bytes) -> None:
+    environ = {THREADS: 1}
+    assert client.post("/predict", data=b"no picture", environ_overrides=environ).status_code == 400
+    assert client.post("/predict", data=picture, environ_overrides=environ).status_code == 200
+
+
+def test_what_asks_for_no_prediction_is_answered_while_all_places_are_taken(app: Flask) -> None:
+    client, environ = app.test_client(), {THREADS: SPARE_THREADS + 1}
+    paths = (
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/info",
+        "/docs",
+        "/openapi.json",
+        "/v1/status/ping",
+        "/v2/health/ready",
+    )
+    admission = app.extensions["barevision"].admission
+    with admission.turn(), admission.place(environ):
+        assert client.post("/predict", data=b"x", environ_overrides=environ).status_code == 503
+        for path in paths:
+            assert client.get(path, environ_overrides=environ).status_code == 200, path

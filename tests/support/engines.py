@@ -1,0 +1,29 @@
+"""An engine whose answers a test decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from barevision.engines import Engine
+
+
+@dataclass
+class FakeEngine:
+    """Stands in for an `Engine`. A test assigns another `infer`, which may answer anything or fail::
+
+    engine = FakeEngine.like(detector.engine)
+    app = create_app(replace(detector, engine=engine))
+    engine.infer = lambda blob: 1 / 0
+    """
+
+    input_size: tuple[int, int]
+    infer: Callable[[np.ndarray], np.ndarray]
+    precision: str = "float32"
+
+    @classmethod
+    def like(cls, engine: Engine) -> FakeEngine:
+        """One that answers as `engine` does at first: a service tries its model when it starts."""
+        return cls(engine.input_size, engine.infer, engine.precision)
