@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from barevision.errors import PictureTooLargeError
+from barevision.errors import PictureError, PictureTooLargeError
 from barevision.pictures import avif, decode
 from barevision.pictures.decode import decode_image
 from tests.support.pictures import encoded
@@ -30,6 +30,32 @@ def test_an_avif_whose_frame_is_larger_than_its_header_says_is_never_decoded(mon
         decode_image(announced(data, 60, 40), 50_000_000)
     with pytest.raises(PictureTooLargeError, match="3000000 pixels, allowed are 2999999"):
         decode_image(data, 2_999_999)
+
+
+def with_box(data: bytes, kind: bytes, content: bytes) -> bytes:
+    """The AVIF file `data` with another box of its `kind` inside `meta`."""
+    meta, start = data.index(b"meta") - 4, data.index(kind) - 4
+    (size,) = struct.unpack_from(">I", data, start)
+    box = struct.pack(">I", len(content) + 8) + kind + content
+    length = struct.unpack_from(">I", data, meta)[0] + len(box) - size
+    return data[:meta] + struct.pack(">I", length) + data[meta + 4 : start] + box + data[start + size :]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        (b"iinf", b"\0\0\0\0\x0f\xa0" + b"\0\0\0\x15infe\2\0\0\0\0\1\0\0av01\0" * 4000),
+        (b"iloc", b"\0\0\0\0\x44\0\xea\x60" + b"\0\2\0\0\0\0" * 60_000),
+    ],
+    ids=["names", "places"],
+)
+def test_an_avif_of_thousands_of_items_is_never_opened(
+    kind: bytes, content: bytes, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(photo, "AVIF")
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(PictureError, match="more than 32768 bytes of AVIF items"):
+        decode_image(with_box(data, kind, content), 10**6)
 
 
 def test_whole_avifs_are_what_their_headers_say() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from plugins.modules import lab_machine
 from tests.support.lab import NEEDS_LAB
+from tests.support.waiting import wait_until
 
 # The module leaves a process in the background, which Python finds unusual.
 pytestmark = [NEEDS_LAB, pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")]
@@ -96,7 +97,8 @@ def test_machine_is_started_stays_and_is_stopped(home: Path, module: Module) -> 
     assert process(home) == first
 
     assert module(state="stopped")["changed"]
-    assert not is_alive(first)
+    # The lock is free a moment before the process is gone.
+    wait_until(lambda: not is_alive(first), "the process has ended")
     assert not module(state="stopped")["changed"]
 
     assert module()["changed"]
@@ -193,7 +195,8 @@ def test_second_signal_ends_what_does_not_shut_down(
     first = process(home)
 
     assert module(state="stopped")["changed"]
-    assert not is_alive(first)
+    # The lock is free a moment before the process is gone.
+    wait_until(lambda: not is_alive(first), "the process has ended")
 
 
 def test_machine_that_never_stops_is_named(home: Path, module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
