@@ -43,8 +43,12 @@ options:
     description: The path of a model on the machine. Empty for a model that has a name or an address.
     type: str
     default: ""
+  model_folder:
+    description: The folder that the files of a model copied to the machine are in.
+    type: str
+    default: ""
   model_files:
-    description: The SHA-256 by path of the files that a model copied to the machine consists of.
+    description: The SHA-256 by name of the files that a model copied to the machine consists of.
     type: dict
     default: {}
   copied_models_dir:
@@ -126,6 +130,7 @@ _ARGUMENTS = {
     "python": {"type": "path", "required": True},
     "settings": {"type": "dict", "required": True},
     "model": {"type": "str", "default": ""},
+    "model_folder": {"type": "str", "default": ""},
     "model_files": {"type": "dict", "default": {}},
     "copied_models_dir": {"type": "path", "required": True},
     "models_dir": {"type": "path", "required": True},
@@ -151,7 +156,7 @@ def read_state(params: dict[str, Any]) -> dict[str, Any]:
         "current": current.resolve().name if current.is_symlink() else "",
         "environment": trial["environment"],
         "environment_is_complete": environment is not None and (environment / ".complete").is_file(),
-        "model_is_complete": have_content(params["model_files"]),
+        "model_is_complete": have_content(Path(params["model_folder"]), params["model_files"]),
         "trial": trial,
         "is_proven": is_proven(release, trial),
         "is_current": current.is_symlink()
@@ -186,10 +191,10 @@ def list_files(model: Path) -> list[dict[str, Any]]:
     return files
 
 
-def have_content(files: dict[str, str]) -> bool:
-    """Whether every path is there with its SHA-256."""
+def have_content(folder: Path, files: dict[str, str]) -> bool:
+    """Whether every file, by its name, is in `folder` with its SHA-256."""
     try:
-        return all(file_sha256(Path(path)) == digest for path, digest in files.items())
+        return all(file_sha256(folder / name) == digest for name, digest in files.items())
     except OSError:
         return False
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -151,18 +153,10 @@ class TestCheckout:
 class TestModel:
     """Which model the machine is told to serve."""
 
-    FILES = (
-        {"path": "/here/mine/net.weights", "checksum": "b" * 64},
-        {"path": "/here/mine/net.cfg", "checksum": "a" * 64},
-    )
+    FILES: ClassVar = {"net.cfg": "a" * 64, "net.weights": "b" * 64}
 
-    def site(self, model: str, files: tuple[dict, ...] = FILES, **inventory: object) -> Site:
-        return Site(app_model=model, __app_model_folder={"files": list(files)}, **inventory)
-
-    @pytest.mark.parametrize("model", ["roadsigns", "yolov3@608", "/srv/not/here", "~/not-here@64x32"])
-    def test_names_and_paths_of_the_machine_stay_as_they_are(self, model: str) -> None:
-        assert self.site(model).value("_app_settings")["BAREVISION_MODEL"] == model
-        assert self.site(model).value("_app_model_copies") == {}
+    def site(self, model: str, files: dict[str, str] = FILES, **inventory: object) -> Site:
+        return Site(app_model=model, __app_model_files=files, **inventory)
 
     @pytest.mark.parametrize(
         ("model", "path"),
@@ -174,7 +168,9 @@ class TestModel:
             "~/not-here@64x32": "/var/lib/barevision/not-here",
         }.items(),
     )
-    def test_a_path_of_the_machine_is_the_service_users(self, model: str, path: str) -> None:
+    def test_names_and_paths_of_the_machine_stay_as_they_are(self, model: str, path: str) -> None:
+        assert self.site(model).value("_app_settings")["BAREVISION_MODEL"] == model
+        # A tilde is the home of the user that the service runs as.
         assert self.site(model).value("_app_model_path") == path
 
     def test_a_hash_goes_with_an_address(self) -> None:
@@ -182,27 +178,30 @@ class TestModel:
 
         assert self.site(url, app_model_sha256="c" * 64).value("_app_model") == f"{url}#sha256={'c' * 64}"
 
-    @pytest.mark.parametrize("ending", ["", "/", "@64x32"])
-    def test_a_folder_that_is_here_is_named_by_its_content(self, tmp_path: Path, ending: str) -> None:
+    @pytest.mark.parametrize(("ending", "size"), [("", ""), ("/", ""), ("@64x32", "@64x32"), ("@64", "@64x64")])
+    def test_a_folder_that_is_here_is_named_by_its_content(self, tmp_path: Path, ending: str, size: str) -> None:
         folder = tmp_path / "mine"
         folder.mkdir()
         site = self.site(f"{folder}{ending}")
-        digest = site.value("_app_model_digest")
+        copy = site.value("_app_model_folder")
 
-        assert len(digest) == 16
-        size = "@64x32" if "@" in ending else ""
-        copy = f"/var/lib/barevision/own/{digest}/mine"
+        assert re.fullmatch("/var/lib/barevision/own/[0-9a-f]{16}/mine", copy)
+        assert site.value("_app_model_path") == copy
         assert site.value("_app_model") == f"{copy}{size}"
-        assert site.value("_app_model_folder") == site.value("_app_model_path") == copy
-        assert site.value("_app_model_copies") == {f"{copy}/net.cfg": "a" * 64, f"{copy}/net.weights": "b" * 64}
-        assert self.site(str(folder), self.FILES[:1]).value("_app_model_digest") != digest
-        assert self.site(str(folder), self.FILES[::-1]).value("_app_model_digest") == digest
+        for files in ({"net.cfg": "a" * 64}, {"net.cfg": "a" * 64, "net.weights": "c" * 64}):
+            assert self.site(str(folder), files).value("_app_model_folder") != copy
+
+    def test_a_folder_with_an_at_sign_in_its_name_is_meant_as_it_is(self, tmp_path: Path) -> None:
+        for name in ("mine", "mine@64"):
+            (tmp_path / name).mkdir()
+
+        assert self.site(f"{tmp_path}/mine@64").value("_app_model").endswith("/mine@64")
 
     def test_a_file_that_is_here_is_a_model_too(self, tmp_path: Path) -> None:
         path = tmp_path / "best[1].onnx"
-        path.write_text("1")
-        site = Site(app_model=str(path), __app_model_file={"stat": {"path": str(path), "checksum": "a" * 64}})
-        parent = f"/var/lib/barevision/own/{site.value('_app_model_digest')}"
+        path.touch()
+        site = self.site(str(path), {"best[1].onnx": "a" * 64})
+        folder = site.value("_app_model_folder")
 
-        assert (site.value("_app_model"), site.value("_app_model_folder")) == (f"{parent}/best[1].onnx", parent)
-        assert site.value("_app_model_copies") == {f"{parent}/best[1].onnx": "a" * 64}
+        assert re.fullmatch("/var/lib/barevision/own/[0-9a-f]{16}", folder)
+        assert site.value("_app_model") == f"{folder}/best[1].onnx"

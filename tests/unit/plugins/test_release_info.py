@@ -42,6 +42,7 @@ def read(root: Path) -> Read:
             "python": sys.executable,
             "settings": {"BAREVISION_MODEL": "roadsigns"},
             "model": "",
+            "model_folder": str(root),
             "model_files": {},
             "copied_models_dir": str(root.parent / "own"),
             "models_dir": str(root.parent / "models"),
@@ -205,11 +206,11 @@ class TestProof:
 def test_a_copied_model_is_complete_with_every_file_as_it_was(root: Path, read: Read) -> None:
     path = root / "best.onnx"
     path.write_bytes(b"x" * 3_000_000)
-    files = {str(path): hashlib.sha256(path.read_bytes()).hexdigest()}
+    files = {"best.onnx": hashlib.sha256(path.read_bytes()).hexdigest()}
 
     assert read()["model_is_complete"]
     assert read(model_files=files)["model_is_complete"]
-    assert not read(model_files={**files, str(root / "best.names"): "0" * 64})["model_is_complete"]
+    assert not read(model_files={**files, "best.names": "0" * 64})["model_is_complete"]
     path.write_bytes(b"y" * 3_000_000)
     assert not read(model_files=files)["model_is_complete"]
 
