@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.support.lab import FORWARDING, Lab
+from tests.support.waiting import wait_until
 
 # Another one after every start.
 BOOT = "cat /proc/sys/kernel/random/boot_id"
@@ -63,23 +64,18 @@ def test_machines_come_back_after_their_own_reboot(lab: Lab) -> None:
         lab.ssh(machine, f"{IN_A_SECOND} systemctl reboot")
 
     for machine, boot in boots.items():
-        _wait_for_another_boot(lab, machine, boot)
+        wait_until(partial(has_booted_again, lab, machine, boot), f"{machine} comes back", 120)
         state = lab.ssh(machine, "systemctl is-system-running --wait; systemctl --failed --no-legend --plain; true")
         assert state == "running"
         lab.ssh(machine, "test -e stays")
     assert lab.up().changed == 0
 
 
-def _wait_for_another_boot(lab: Lab, machine: str, boot: str) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            if lab.ssh(machine, BOOT) != boot:
-                return
-        except AssertionError:
-            pass
-        time.sleep(1)
-    raise AssertionError(f"{machine} did not come back within 120 s")
+def has_booted_again(lab: Lab, machine: str, boot: str) -> bool:
+    try:
+        return lab.ssh(machine, BOOT) != boot
+    except AssertionError:
+        return False
 
 
 def test_check_mode_works_on_a_finished_lab(lab: Lab) -> None:
@@ -88,18 +84,15 @@ def test_check_mode_works_on_a_finished_lab(lab: Lab) -> None:
 
 def test_machine_that_was_powered_off_is_started_again(lab: Lab) -> None:
     lab.ssh("debian-12", f"touch stays && {IN_A_SECOND} systemctl poweroff")
-    _wait_until_gone(lab, "debian-12")
+
+    def is_off() -> bool:
+        return not any("nspawn" in trace and "debian-12" in trace for trace in lab.traces())
+
+    wait_until(is_off, "debian-12 is off", 120)
 
     assert lab.up().changed == 1
 
     lab.ssh("debian-12", "test -e stays")
-
-
-def _wait_until_gone(lab: Lab, machine: str) -> None:
-    deadline = time.monotonic() + 120
-    while any("nspawn" in trace and machine in trace for trace in lab.traces()):
-        assert time.monotonic() < deadline, f"{machine} is still running after 120 s"
-        time.sleep(1)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,8 @@ from barevision.objects import differences
 from barevision.pictures.decode import decode_image
 from tests.support.darknet_files import write_model
 from tests.support.lab import REPOSITORY, Lab
+from tests.support.problems import assert_problem
+from tests.support.waiting import wait_until
 
 MACHINES = ("debian-12", "debian-13")
 GOLDEN = find_source("roadsigns").golden
@@ -36,21 +37,8 @@ def assert_answers_rightly(lab: Lab, machine: str) -> None:
     assert differences(GOLDEN.expected, Client(url(lab, machine), retries=0).predict(GOLDEN.image)) == []
 
 
-def assert_is_problem(response: requests.Response, status: int) -> None:
-    assert response.status_code == status, response.text
-    assert response.headers["Content-Type"] == "application/problem+json"
-    assert response.json()["status"] == status
-
-
 def journal(lab: Lab, machine: str) -> str:
     return lab.ssh(machine, "sudo journalctl --unit barevision.service --no-pager --lines 100")
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, f"not within two minutes: {what}"
-        time.sleep(0.5)
 
 
 def what_runs(lab: Lab, machine: str) -> str:
@@ -116,11 +104,11 @@ def test_the_page_comes_through_nginx(lab: Lab, machine: str) -> None:
 
 @each_machine
 def test_errors_have_one_form_whoever_gives_them(lab: Lab, machine: str) -> None:
-    assert_is_problem(requests.get(url(lab, machine, "/nothing"), timeout=30), 404)
-    assert_is_problem(requests.get(url(lab, machine, "/predict"), timeout=30), 405)
-    assert_is_problem(requests.post(url(lab, machine, "/predict"), data=b"no picture", timeout=30), 400)
-    assert_is_problem(requests.post(url(lab, machine, "/predict"), data=bytes(21 * 2**20), timeout=30), 413)
-    assert_is_problem(requests.get(url(lab, machine, "/" + "x" * 20_000), timeout=30), 414)
+    assert_problem(requests.get(url(lab, machine, "/nothing"), timeout=30), 404)
+    assert_problem(requests.get(url(lab, machine, "/predict"), timeout=30), 405)
+    assert_problem(requests.post(url(lab, machine, "/predict"), data=b"no picture", timeout=30), 400)
+    assert_problem(requests.post(url(lab, machine, "/predict"), data=bytes(21 * 2**20), timeout=30), 413)
+    assert_problem(requests.get(url(lab, machine, "/" + "x" * 20_000), timeout=30), 414)
     for path in ("/healthz", "/readyz"):
         assert requests.get(url(lab, machine, path), timeout=30).status_code == 200
 
@@ -139,7 +127,7 @@ def test_a_request_is_in_the_log_under_its_id(lab: Lab, machine: str) -> None:
 def test_the_service_says_what_runs_and_its_numbers_to_the_machine_alone(lab: Lab, machine: str) -> None:
     info = requests.get(url(lab, machine, "/info"), timeout=30).json()
     assert lab.ssh(machine, "readlink /opt/barevision/current") == f"releases/{info['commit']}"
-    assert_is_problem(requests.get(url(lab, machine, "/metrics"), timeout=30), 403)
+    assert_problem(requests.get(url(lab, machine, "/metrics"), timeout=30), 403)
     ask = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1/metrics').read().decode())"
     assert "process_resident_memory_bytes" in lab.ssh(machine, f'python3 -c "{ask}"')
 
@@ -262,12 +250,12 @@ def test_a_reload_brings_another_model_unless_it_cannot_serve(lab: Lab) -> None:
     assert "roadsigns can't be prepared" in journal(lab, machine)
     lab.ssh(machine, "sudo kill -HUP $(systemctl show --property=MainPID --value barevision)")
     refused = "Nothing is reloaded, the service goes on as it was: Error: roadsigns can't be prepared"
-    wait_until(lambda: refused in journal(lab, machine), "the signal alone is refused too")
+    wait_until(lambda: refused in journal(lab, machine), "the signal alone is refused too", 120)
     assert sees() == before
     command = "env -C /opt/barevision/current/app ../env/bin/python -m barevision models prepare roadsigns@256"
     lab.ssh(machine, f"sudo runuser -u barevision -- {command} --models-dir /var/lib/barevision/models")
     lab.ssh(machine, "sudo systemctl reload barevision")
-    wait_until(lambda: sees() == [256, 256], "the other size serves")
+    wait_until(lambda: sees() == [256, 256], "the other size serves", 120)
     assert lab.playbook("site.yml", "--limit", machine).changed > 0
     assert sees() == before
     assert_answers_rightly(lab, machine)
@@ -295,10 +283,10 @@ def test_killing_every_process_of_the_service_loses_no_request(lab: Lab) -> None
         clients = [pool.submit(ask) for _ in range(4)]
         try:
             for _ in range(2):
-                wait_until(answered(20), "twenty answers")
+                wait_until(answered(20), "twenty answers", 120)
                 before = what_runs(lab, machine)
                 lab.ssh(machine, kill)
-                wait_until(answered(20), "twenty answers after the kill")
+                wait_until(answered(20), "twenty answers after the kill", 120)
                 assert what_runs(lab, machine) != before
         finally:
             stop.set()
@@ -313,7 +301,7 @@ def test_the_service_comes_back_after_a_reboot(lab: Lab, machine: str) -> None:
     before = lab.ssh(machine, boot_id)
     # A moment later, so that ssh can say goodbye.
     lab.ssh(machine, "sudo systemd-run --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot")
-    wait_until(lambda: has_come_back(lab, machine, boot_id, before), f"{machine} answers after its reboot")
+    wait_until(lambda: has_come_back(lab, machine, boot_id, before), f"{machine} answers after its reboot", 120)
     assert_answers_rightly(lab, machine)
 
 

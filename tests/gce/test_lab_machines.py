@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.gce.standin.lab_machines import LabMachines
 from tests.support.lab import NEEDS_LAB
+from tests.support.waiting import wait_until
 
 pytestmark = [NEEDS_LAB, pytest.mark.long]
 
@@ -95,13 +95,6 @@ def answers(address: str, port: int, patience: float = 3) -> bool:
 def is_closed(address: str, port: int) -> bool:
     # What answers here does so within a millisecond.
     return not answers(address, port, 0.3)
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, f"not within 30 seconds: {what}"
-        time.sleep(0.1)
 
 
 def test_nothing_answers_before_a_rule_says_so(cloud: Cloud) -> None:

@@ -9,7 +9,6 @@ import socket
 import socketserver
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -19,6 +18,7 @@ import pytest
 import requests
 
 from tests.roles.rendering import Site
+from tests.support.waiting import wait_until
 
 _LIMIT = 200_000
 _NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
@@ -118,7 +118,13 @@ def nginx(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nginx]:
             running.backend = _Backend(str(upstream), _Handler)
             running.backend.seen = running.seen
             threading.Thread(target=running.backend.serve_forever, daemon=True).start()
-        _wait_for(running.address, process)
+
+        def listens() -> bool:
+            assert process.poll() is None, process.stderr.read()
+            with socket.socket() as probe:
+                return probe.connect_ex(running.address) == 0
+
+        wait_until(listens, f"NGINX listens on {running.address}")
         yield running
     finally:
         process.terminate()
@@ -127,16 +133,6 @@ def nginx(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nginx]:
         if running.backend:
             running.backend.shutdown()
             running.backend.server_close()
-
-
-def _wait_for(address: tuple[str, int], process: subprocess.Popen) -> None:
-    for _ in range(100):
-        with socket.socket() as probe:
-            if probe.connect_ex(address) == 0:
-                return
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    pytest.fail(f"NGINX does not listen on {address}")
 
 
 def test_what_the_app_answers_passes_unchanged(nginx: Nginx) -> None:
@@ -227,7 +223,7 @@ def test_the_log_has_a_line_a_request_under_its_id_and_no_query(nginx: Nginx) ->
         f'{nginx.url}/predict"?api_key=secret', data=b"x" * 99, headers={"X-Request-ID": "mine-3"}, timeout=10
     )
     requests.post(nginx.url, data=b"x" * (_LIMIT + 1), headers={"X-Request-ID": "mine-4"}, timeout=10)
-    _wait_for_lines(nginx.access_log, 2)
+    wait_until(lambda: len(nginx.access_log.read_text().splitlines()) == 2, "two lines in the log")
 
     passed, refused = (json.loads(line) for line in nginx.access_log.read_text().splitlines())
 
@@ -236,14 +232,6 @@ def test_the_log_has_a_line_a_request_under_its_id_and_no_query(nginx: Nginx) ->
     assert float(passed["app_seconds"]) >= 0
     assert (refused["request_id"], refused["path"], refused["status"]) == ("mine-4", "/", 413)
     assert "secret" not in nginx.access_log.read_text()
-
-
-def _wait_for_lines(path: Path, count: int) -> None:
-    for _ in range(100):
-        if len(path.read_text().splitlines()) >= count:
-            return
-        time.sleep(0.05)
-    pytest.fail(f"{path} has no {count} lines")
 
 
 def test_this_machine_may_read_the_metrics(nginx: Nginx) -> None:

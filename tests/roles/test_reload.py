@@ -7,8 +7,7 @@ import signal
 import string
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -20,6 +19,7 @@ from barevision.models.catalogue import find_source
 from barevision.serving.reload import read_environment
 from tests.roles.rendering import ROOT, Site, settings, unit_values
 from tests.support.darknet_files import write_model
+from tests.support.waiting import wait_until
 
 GOLDEN = find_source("roadsigns").golden.image
 
@@ -60,7 +60,7 @@ class Service:
         """Sends Gunicorn SIGHUP alone, and returns what it then logs about the reload that it refuses."""
         length = len(self.log_path.read_text())
         self.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "Nothing is reloaded" in self.log_path.read_text()[length:], self.log_path)
+        wait_until(lambda: "Nothing is reloaded" in self.log_path.read_text()[length:], self.log_path.read_text)
         return self.log_path.read_text()[length:]
 
 
@@ -104,7 +104,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
     ):
         running = Service(process, unit, settings_path, log_path)
         try:
-            wait_until(lambda: "Listening at" in log_path.read_text(), log_path)
+            wait_until(lambda: "Listening at" in log_path.read_text(), log_path.read_text)
             assert running.model() == "roadsigns"
             yield running
         finally:
@@ -125,20 +125,13 @@ def clients(service: Service) -> Iterator[Client]:
     assert set(client.statuses) == {200}, service.log_path.read_text()
 
 
-def wait_until(condition: Callable[[], bool], log_path: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, log_path.read_text()
-        time.sleep(0.05)
-
-
 def test_another_model_takes_over_without_a_lost_request(service: Service, clients: Client, tmp_path: Path) -> None:
     service.set_model(str(write_model(tmp_path / "mine")))
     done = service.reload()
     assert done.returncode == 0, done.stderr
-    wait_until(lambda: service.model() == "mine", service.log_path)
+    wait_until(lambda: service.model() == "mine", service.log_path.read_text)
     answered = len(clients.statuses)
-    wait_until(lambda: len(clients.statuses) > answered + 2, service.log_path)
+    wait_until(lambda: len(clients.statuses) > answered + 2, service.log_path.read_text)
 
 
 @pytest.mark.parametrize(("damage", "complaint"), [("cut", "net.weights ends here"), ("missing", "unknown model")])
@@ -179,7 +172,7 @@ def test_a_worker_that_dies_before_the_reload_comes_back_with_the_old_model(serv
     children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
     worker = children.read_text().split()[0]
     os.kill(int(worker), 9)
-    wait_until(lambda: children.read_text().split() not in ([], [worker]), service.log_path)
+    wait_until(lambda: children.read_text().split() not in ([], [worker]), service.log_path.read_text)
     assert service.model() == "roadsigns"
 
 
@@ -190,11 +183,11 @@ def test_a_setting_that_was_taken_out_counts_no_more(service: Service) -> None:
     text = service.settings_path.read_text()
     service.settings_path.write_text(text.replace('CONFIDENCE="0.5"', 'CONFIDENCE="0.7"'))
     assert service.reload().returncode == 0
-    wait_until(lambda: confidence() == 0.7, service.log_path)
+    wait_until(lambda: confidence() == 0.7, service.log_path.read_text)
     others = [line for line in text.splitlines() if "CONFIDENCE" not in line]
     service.settings_path.write_text("\n".join([*others, ""]))
     assert service.reload().returncode == 0
-    wait_until(lambda: confidence() == 0.5, service.log_path)
+    wait_until(lambda: confidence() == 0.5, service.log_path.read_text)
 
 
 def test_settings_are_read_as_systemd_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

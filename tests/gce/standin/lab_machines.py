@@ -15,13 +15,13 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from tests.gce.standin.nftables import external_addresses, ruleset
 from tests.support.lab import Lab
+from tests.support.waiting import wait_until
 
 RELEASES = {"debian-12": "bookworm", "debian-13": "trixie"}
 
@@ -129,7 +129,7 @@ class LabMachines:
         if init := self._init(name):
             # nspawn's own end would not be the machine's. This one ends all of its processes at once, and then nspawn.
             os.kill(init, signal.SIGKILL)
-            _wait_until(lambda: not self._processes_of(name), f"{name} is off")
+            wait_until(lambda: not self._processes_of(name), f"{name} is off", _PATIENCE)
         self.start(name)
 
     @_one_at_a_time
@@ -242,7 +242,7 @@ class LabMachines:
         return None
 
     def _wait_for_boot(self, name: str) -> None:
-        _wait_until(lambda: self._has_booted(name), f"{name} has booted")
+        wait_until(lambda: self._has_booted(name), f"{name} has booted", _PATIENCE)
 
     def _has_booted(self, name: str) -> bool:
         init = self._init(name)
@@ -275,14 +275,6 @@ def _status(process: int) -> dict[str, str]:
     except (FileNotFoundError, ProcessLookupError):
         return {}
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
-def _wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {_PATIENCE:.0f} seconds: {what}")
-        time.sleep(0.1)
 
 
 def _run(*command: str, stdin: str = "") -> str:

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -19,15 +18,9 @@ from barevision.models.catalogue import find_source
 from barevision.objects import differences, parse_detections
 from tests.support.darknet_files import write_model
 from tests.support.serving import APP, serving
+from tests.support.waiting import wait_until
 
 GOLDEN = find_source("roadsigns").golden
-
-
-def wait_for(condition) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.2)
 
 
 def health(url: str) -> str:
@@ -46,7 +39,7 @@ def test_a_free_port_is_chosen_and_told() -> None:
 
 def test_production_is_gunicorn() -> None:
     with serving("--production", "--model", "roadsigns") as (url, *_):
-        wait_for(Client(url).ready)
+        wait_until(Client(url).ready, "the service is ready")
         response = requests.post(f"{url}/predict", data=GOLDEN.image, timeout=30)
         assert response.headers["Server"].startswith("gunicorn")
         assert differences(GOLDEN.expected, parse_detections(response.content)) == []
@@ -58,26 +51,26 @@ def test_changed_code_is_served(tmp_path: Path) -> None:
     shutil.copytree(APP / "barevision", tmp_path / "barevision")
     code = tmp_path / "barevision" / "api" / "status.py"
     with serving("--reload", code=tmp_path) as (url, *_):
-        wait_for(Client(url).ready)
+        wait_until(Client(url).ready, "the service is ready")
         assert requests.get(f"{url}/healthz", timeout=30).json() == {"status": "ok"}
         code.write_text(code.read_text().replace('"ok"', '"changed"'))
-        wait_for(lambda: "changed" in health(url))
+        wait_until(lambda: "changed" in health(url), "the changed code serves")
         changed = code.read_text()
         code.write_text(f"{changed}\ndef broken(:\n")
-        wait_for(lambda: "SyntaxError" in health(url))
+        wait_until(lambda: "SyntaxError" in health(url), "the error is shown")
         code.write_text(changed)
-        wait_for(lambda: "changed" in health(url))
+        wait_until(lambda: "changed" in health(url), "the changed code serves")
     assert not Client(url).ready()
 
 
 def test_a_model_that_broke_is_not_reloaded_in_production(tmp_path: Path) -> None:
     model = write_model(tmp_path / "mine")
     with serving("--production", "--model", str(model)) as (url, process, log):
-        wait_for(Client(url).ready)
+        wait_until(Client(url).ready, "the service is ready")
         (weights,) = model.glob("*.weights")
         weights.write_bytes(weights.read_bytes()[:-4])
         os.kill(process, signal.SIGHUP)
-        wait_for(lambda: f"{weights.name} ends here" in log.read_text())
+        wait_until(lambda: f"{weights.name} ends here" in log.read_text(), log.read_text)
         assert "Nothing is reloaded" in log.read_text()
         assert Client(url).ready()
 

@@ -7,12 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from http.client import HTTPResponse
 from pathlib import Path
 
 from tests.support.serving import APP
+from tests.support.waiting import wait_until
 
 # Both modules say which release they are of. A worker finds the first in the folder it runs in, the second in its path.
 APPLICATION = """
@@ -40,13 +39,6 @@ def ask(path: Path) -> str:
         return response.read().decode()
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_new_worker_is_of_the_release_that_was_started_not_of_the_current_one(tmp_path: Path) -> None:
     current, path = tmp_path / "current", tmp_path / "socket"
     make_release(tmp_path, "a")
@@ -59,14 +51,14 @@ def test_a_new_worker_is_of_the_release_that_was_started_not_of_the_current_one(
     options = ["--bind", f"unix:{path}", "own:app"]
     with subprocess.Popen([*command, *options], cwd=current / "app", env=environment) as process:
         try:
-            wait_until(path.exists)
+            wait_until(path.exists, "Gunicorn listens")
             assert ask(path) == "aa"
             current.unlink()
             current.symlink_to("b")
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
             worker = children.read_text().split()[0]
             os.kill(int(worker), signal.SIGKILL)
-            wait_until(lambda: children.read_text().split() not in ([], [worker]))
+            wait_until(lambda: children.read_text().split() not in ([], [worker]), "another worker")
             assert ask(path) == "aa"
         finally:
             process.terminate()
