@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+from werkzeug.serving import is_running_from_reloader, make_server, run_simple
+from werkzeug.wrappers import Response
 
 from barevision.cli.options import model_option, progress
 from barevision.settings import load_settings
@@ -33,31 +35,41 @@ def serve(model: str | None, host: str, port: int, reloads: bool, production: bo
     """Serves on this machine, for trying out unless --production is given."""
     if reloads and production:
         raise click.UsageError("--reload is for development; --production keeps the code that it started with")
-    if production:
-        _become_gunicorn(model, host, port)
     if reloads:
         _serve_and_reload(model, host, port)
         return
+    # The port is taken before a model is loaded for nothing.
     with _listen(host, port) as listener:
-        _serve(model, host, listener)
+        if production:
+            _become_gunicorn(model, host, listener)
+        port = listener.getsockname()[1]
+        server = make_server(host, port, _load_app(model), threaded=True, fd=listener.fileno())
+        _announce(host, port)
+        server.serve_forever()
 
 
-def _serve(model: str | None, host: str, listener: socket.socket) -> None:
-    from werkzeug.serving import make_server
+def _load_app(model: str | None) -> Callable:
+    # Imported here, so that --reload outlives a module that is half edited.
+    from barevision.api import create_app
+    from barevision.api.logs import configure_logging
+    from barevision.detector import load_detector
 
-    port = listener.getsockname()[1]
-    server = make_server(host, port, _app(model), threaded=True, fd=listener.fileno())
-    _announce(host, port)
-    server.serve_forever()
+    settings = load_settings(model=model)
+    configure_logging(settings.log_level)
+    return create_app(load_detector(settings, progress()))
 
 
 def _serve_and_reload(model: str | None, host: str, port: int) -> None:
     """Runs this command again as a process of its own, which inherits the port and serves."""
-    from werkzeug.serving import is_running_from_reloader, run_simple
-
     app = None
     if is_running_from_reloader():
-        app = _app_or_failure(model)
+        try:
+            app = _load_app(model)
+        except (SyntaxError, ImportError, NameError, AttributeError, TypeError):
+            # The reloader ends with a process that fails, so this one answers what is wrong until the code changes.
+            failure = traceback.format_exc()
+            click.echo(f"{failure}Barevision waits for the next change", err=True)
+            app = Response(failure, 500, content_type="text/plain; charset=utf-8")
     else:
         with _listen(host, port) as listener:
             port = listener.getsockname()[1]
@@ -67,23 +79,10 @@ def _serve_and_reload(model: str | None, host: str, port: int) -> None:
     run_simple(host, port, app, use_reloader=True, extra_files=modules, threaded=True)
 
 
-def _app_or_failure(model: str | None) -> Callable:
-    """The service, or while its code is half edited what says so: the reloader ends with a process that fails."""
-    try:
-        return _app(model)
-    except (SyntaxError, ImportError, NameError, AttributeError, TypeError):
-        from werkzeug.wrappers import Response
-
-        failure = traceback.format_exc()
-        click.echo(f"{failure}Barevision waits for the next change", err=True)
-        return Response(failure, 500, content_type="text/plain; charset=utf-8")
-
-
-def _become_gunicorn(model: str | None, host: str, port: int) -> NoReturn:
+def _become_gunicorn(model: str | None, host: str, listener: socket.socket) -> NoReturn:
     from barevision.models.catalogue import find_source
     from barevision.models.prepare import prepare
 
-    listener = _listen(host, port)
     settings = load_settings(model=model)
     # Gunicorn would take a worker that downloads and converts a model for dead, so the model is prepared before.
     prepare(find_source(settings.model, settings.models_dir), settings.models_dir, progress())
@@ -94,23 +93,13 @@ def _become_gunicorn(model: str | None, host: str, port: int) -> NoReturn:
     os.execv(sys.executable, [*gunicorn, "--bind", f"fd://{listener.fileno()}", "barevision.serving.wsgi:app"])
 
 
-def _app(model: str | None) -> Callable:
-    from barevision.api import create_app
-    from barevision.api.logs import configure_logging
-    from barevision.detector import load_detector
-
-    settings = load_settings(model=model)
-    configure_logging(settings.log_level)
-    return create_app(load_detector(settings, progress()))
-
-
 def _announce(host: str, port: int) -> None:
     name = f"[{host}]" if ":" in host else host
     click.echo(f"Barevision listens on http://{name}:{port} (Ctrl-C ends it)")
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens, before a model is loaded for nothing.
+    """A socket that listens.
 
     :raises click.ClickException: the port is taken or not allowed, or the host is not one of this machine.
     """
@@ -118,12 +107,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        raise click.ClickException(_in_words(error, host, port)) from None
-
-
-def _in_words(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use; choose another with --port, or --port 0 for a free one"
-    if error.errno == errno.EACCES:
-        return f"port {port} needs root; choose one from 1024 with --port, or --port 0 for a free one"
-    return f"can't listen on --host {host}: {error.strerror}"
+        words = f"can't listen on --host {host}: {error.strerror}"
+        if error.errno == errno.EADDRINUSE:
+            words = f"port {port} of {host} is in use; choose another with --port, or --port 0 for a free one"
+        if error.errno == errno.EACCES:
+            words = f"port {port} needs root; choose one from 1024 with --port, or --port 0 for a free one"
+        raise click.ClickException(words) from None
