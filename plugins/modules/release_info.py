@@ -88,6 +88,10 @@ current:
   description: The commit of the current release. Empty where there is none.
   type: str
   returned: always
+is_checked_out:
+  description: Whether the release is on the machine with all of its files.
+  type: bool
+  returned: always
 environment:
   description:
     - The path of the environment that the release needs. Its name is a hash of the release's lock file and the Python.
@@ -154,6 +158,7 @@ def read_state(params: dict[str, Any]) -> dict[str, Any]:
     }
     return {
         "current": current.resolve().name if current.is_symlink() else "",
+        "is_checked_out": (release / ".complete").is_file(),
         "environment": trial["environment"],
         "environment_is_complete": environment is not None and (environment / ".complete").is_file(),
         "model_is_complete": have_content(Path(params["model_folder"]), params["model_files"]),

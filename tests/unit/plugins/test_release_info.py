@@ -114,6 +114,14 @@ class TestEnvironment:
         assert read()["environment_is_complete"]
 
 
+def test_a_release_counts_with_its_marker_only(root: Path, read: Read) -> None:
+    marker = make_release(root, COMMIT) / ".complete"
+    marker.unlink(missing_ok=True)
+    assert not read()["is_checked_out"]
+    marker.touch()
+    assert read()["is_checked_out"]
+
+
 def test_a_release_is_current_by_its_link_and_with_its_environment(root: Path, read: Read) -> None:
     release = make_release(root, COMMIT)
     make_release(root, "b" * 40)
