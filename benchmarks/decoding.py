@@ -59,8 +59,8 @@ def compare(detector: Detector, large: list[bytes]) -> None:
         moved = sum(
             bool(
                 differences(
-                    detector.answer(data).detections,
-                    reducing.answer(data, full_size=False).detections,
+                    detector.answer(data, full_size=True).detections,
+                    reducing.answer(data).detections,
                     pixels,
                     confidence,
                 )

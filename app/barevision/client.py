@@ -160,7 +160,8 @@ class Client:
     def _request(self, method: str, path: str, **options: object) -> requests.Response:
         try:
             response = self._session.request(method, f"{self.url}{path}", timeout=self._timeout, **options)
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:
+            # requests and urllib3 let a ValueError through for a Location that can't be an address.
             raise ServiceError(f"{self.url} does not answer: {error}") from error
         if response.ok:
             return response

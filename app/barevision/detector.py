@@ -109,7 +109,7 @@ class Detector:
         )
 
     def answer(
-        self, picture: bytes, selection: Selection | None = None, max_side: int | None = None, full_size: bool = True
+        self, picture: bytes, selection: Selection | None = None, max_side: int | None = None, full_size: bool = False
     ) -> Answer:
         """What is on the encoded `picture`.
 
@@ -172,9 +172,9 @@ class Detector:
         return to_image_rows(rows, image.shape[:2], size, head.fit)
 
     def check(self) -> str:
-        """Asks the golden image and says in a sentence what was checked.
+        """Predicts the golden image and says in a sentence what was checked.
 
-        A model without a golden image is given a drawn one, and only has to answer finite numbers.
+        A model without one predicts a drawn image, and only has to answer finite numbers.
 
         :raises WrongAnswerError: with what is missing, unexpected or not finite, a line each.
         """

@@ -10,7 +10,7 @@
      ├── ModelError                  a model that is unknown, incomplete or not what it should be
      │    └── DarknetError           a .cfg or .weights file that can't be read
      ├── EngineError                 a network that an engine can't load or run
-     ├── WrongAnswerError            a model that answers nonsense, or its golden image wrongly
+     ├── WrongAnswerError            a model whose answer for its golden image is wrong, or not of numbers
      ├── UnknownLabelError           a label that the model does not have
      ├── BusyError                   too many other requests want a prediction
      └── ServiceError                a service that can't be reached, or that refused

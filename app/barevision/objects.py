@@ -14,17 +14,20 @@ PIXEL_TOLERANCE = 2
 CONFIDENCE_TOLERANCE = 0.02
 
 
+# Far outside of every picture: a service's or a file's number that is larger is no coordinate.
+_Pixels = Annotated[int, Field(ge=-(2**30), le=2**30)]
+_Part = Annotated[int, Field(ge=0, le=255)]
+
+
 @dataclass(frozen=True)
 class Detection:
-    """An object on a picture.
+    """An object on a picture."""
 
-    :ivar box: x and y of the upper left corner, width and height, in pixels of the upright picture. It may stick out.
-    :ivar color: of the label, what the tutorial's client draws the box in, three numbers from 0 to 255.
-    :ivar confidence: 0 to 1.
-    """
-
-    box: Annotated[tuple[int, int, int, int], Field(alias="boxes", description="x, y, width and height in pixels")]
-    color: Annotated[tuple[int, int, int], Field(description="The class's colour")]
+    box: Annotated[
+        tuple[_Pixels, _Pixels, _Pixels, _Pixels],
+        Field(alias="boxes", description="x and y of the upper left corner, width and height, in pixels"),
+    ]
+    color: Annotated[tuple[_Part, _Part, _Part], Field(description="The label's colour, as the tutorial draws it")]
     label: str
     confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 

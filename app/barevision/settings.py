@@ -11,7 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from barevision.errors import SettingsError
 
-_PREFIX = "BAREVISION_"
+#: How the environment variables of settings begin.
+PREFIX = "BAREVISION_"
 #: Names the file with a service's settings, for serving/reload.py. It is not a setting itself.
 SETTINGS_FILE = "BAREVISION_SETTINGS_FILE"
 #: Read by the tests, not by the service.
@@ -24,9 +25,9 @@ def _default_models_dir() -> Path:
 
 
 class Settings(BaseSettings):
-    """What the service and the command line can be told."""
+    """The settings of the service and the command line."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     model: str = Field(
         "roadsigns",
@@ -95,12 +96,12 @@ def load_settings(**overrides: object) -> Settings:
 
     :raises SettingsError: an unknown BAREVISION_ variable or a bad value; the message names each.
     """
-    known = {_PREFIX + name.upper() for name in Settings.model_fields}
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
     # pydantic-settings reads them in any case.
     unknown = [
         name
         for name in os.environ
-        if name.upper().startswith(_PREFIX)
+        if name.upper().startswith(PREFIX)
         and not name.startswith(_TEST_PREFIX)
         and name.upper() not in {*known, SETTINGS_FILE}
     ]
@@ -114,5 +115,5 @@ def load_settings(**overrides: object) -> Settings:
 
 def _in_words(error: ValidationError) -> str:
     return "; ".join(
-        f"{_PREFIX}{str(item['loc'][0]).upper()}={item['input']!r}: {item['msg']}" for item in error.errors()
+        f"{PREFIX}{str(item['loc'][0]).upper()}={item['input']!r}: {item['msg']}" for item in error.errors()
     )

@@ -121,8 +121,9 @@ is_current:
   returned: always
 removable:
   description:
-    - The paths that can be removed. Releases beyond the O(keep) newest, or never proven; environments that no other
-      release names; copied models other than O(model), and what was prepared of them for no release.
+    - The paths that can be removed, a marker before what it marks. Releases beyond the O(keep) newest, or never proven;
+      environments that no other release names; copied models other than O(model), and what was prepared of them for no
+      release.
   type: list
   elements: str
   returned: always
@@ -259,14 +260,16 @@ def removable_releases(root: Path, commit: str, keep: int) -> list[str]:
     named = {os.path.realpath(path / "env") for path in kept}
     unused = [path for path in environments.iterdir() if path.name not in in_use] if environments.is_dir() else []
     unnamed = [path for path in unused if os.path.realpath(path) not in named]
-    return [str(path) for path in by_age if path not in kept] + [str(path) for path in unnamed]
+    removable = [path for path in by_age if path not in kept] + unnamed
+    # The marker goes first, so that what is half removed never counts as complete.
+    return [str(part) for path in removable for part in (path / ".complete", path) if os.path.lexists(part)]
 
 
 def removable_models(root: Path, models: Path, copied_models: Path, model: Path) -> list[str]:
     """The copied models other than `model`, and what was prepared of them for no release."""
     if not copied_models.is_dir():
         return []
-    copied = [path for path in copied_models.iterdir() if not model.is_relative_to(path)]
+    copied = [path for path in copied_models.iterdir() if path.is_dir() and not model.is_relative_to(path)]
     names = {path.stem if path.suffix == ".onnx" else path.name for folder in copied for path in folder.iterdir()}
     needed = {read_proof(release).get("prepared") for release in root.glob("releases/*")}
     prepared = [path for name in names for path in (models / name).glob(f"{name}-*.onnx") if str(path) not in needed]

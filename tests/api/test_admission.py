@@ -25,7 +25,7 @@ def test_places_are_what_the_threads_leave() -> None:
 
 def test_a_place_is_given_back_whatever_happens() -> None:
     admission, environ = Admission(1, 1), {THREADS: SPARE_THREADS + 1}
-    with admission.place(environ), pytest.raises(BusyError, match="1 requests are being handled or wait"):
+    with admission.place(environ), pytest.raises(BusyError, match="all 1 places are taken"):
         admission.place(environ).__enter__()
     with pytest.raises(ZeroDivisionError), admission.place(environ):
         _ = 1 / 0
@@ -83,7 +83,7 @@ def test_more_requests_than_places_are_refused_at_once_and_health_is_still_answe
     admission = app.extensions["barevision"].admission
     with admission.turn(), admission.place(environ), admission.place(environ):
         response = client.post("/predict", data=picture, environ_overrides=environ)
-        assert "2 requests are being handled or wait" in assert_problem(response, 503)["detail"]
+        assert "all 2 places are taken" in assert_problem(response, 503)["detail"]
         assert response.headers["Retry-After"] == "1"
         assert client.get("/readyz", environ_overrides=environ).status_code == 200
     assert client.post("/predict", data=picture, environ_overrides=environ).status_code == 200

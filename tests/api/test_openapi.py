@@ -17,7 +17,6 @@ from schemathesis import GenerationMode
 
 from barevision.api import BLUEPRINTS
 from barevision.api.openapi import openapi_document
-from barevision.api.record import HEADERS
 from barevision.models.catalogue import find_source
 from tests.support.serving import serving
 
@@ -60,7 +59,7 @@ def document_without_a_model() -> dict:
     app = Flask("barevision")
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
-    return json.loads(json.dumps(openapi_document(app, HEADERS, {"classes": _LABELS})))
+    return json.loads(json.dumps(openapi_document(app, {"classes": _LABELS})))
 
 
 _ROADSIGNS = find_source("roadsigns")

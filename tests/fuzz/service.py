@@ -67,7 +67,7 @@ class Service:
 def running_service(folder: Path, **settings: str) -> Iterator[Service]:
     """The service with the embedded model; its socket, model and log are in `folder`."""
     path = folder / "socket"
-    command = [sys.executable, "-m", "gunicorn", "--config", "python:barevision.serving.gunicorn_conf"]
+    command = [sys.executable, "-m", "gunicorn", "--config", "barevision/serving/gunicorn_conf.py"]
     options = ["--bind", f"unix:{path}", "barevision.serving.wsgi:app"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BAREVISION_")}
     environment |= {**_unit_environment(), "BAREVISION_MODELS_DIR": str(folder / "models"), **settings}

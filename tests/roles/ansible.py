@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.roles.rendering import ROOT, environment
+from tests.roles.rendering import ROOT, environment, read_yaml
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def run_role(role: str, folder: Path, *arguments: str, facts: dict | None = None
             "hosts": "localhost",
             "connection": "local",
             "gather_facts": not facts,
-            "gather_subset": ["!all", "min"],
+            "gather_subset": read_yaml("site.yml")[0]["gather_subset"],
             "pre_tasks": tasks,
             "roles": [role],
         }

@@ -27,7 +27,7 @@ def keeping(roadsigns: Detector) -> Detector:
 
 
 def test_boxes_are_those_of_the_whole_picture(roadsigns: Detector, large_photo: bytes) -> None:
-    whole, reduced = roadsigns.answer(large_photo), roadsigns.answer(large_photo, full_size=False)
+    whole, reduced = roadsigns.answer(large_photo, full_size=True), roadsigns.answer(large_photo)
     assert min(reduced.image.shape[:2]) >= 2 * max(roadsigns.engine.input_size)
     assert reduced.image.shape[0] < whole.image.shape[0] / 1.9
     assert len(whole.detections) > 2
@@ -39,11 +39,11 @@ def test_only_where_it_is_set_and_no_picture_is_drawn(
     roadsigns: Detector, keeping: Detector, large_photo: bytes
 ) -> None:
     shape = decode_image(large_photo, 50_000_000).shape
-    assert keeping.answer(large_photo, full_size=False).image.shape == shape
-    assert roadsigns.answer(large_photo).image.shape == shape
+    assert keeping.answer(large_photo).image.shape == shape
+    assert roadsigns.answer(large_photo, full_size=True).image.shape == shape
 
 
 def test_a_picture_of_less_than_four_times_the_network_is_left_alone(roadsigns: Detector) -> None:
     height, width = (4 * side - 1 for side in roadsigns.engine.input_size)
     data = encode_image(np.zeros((height, width, 3), np.uint8), ".jpg")
-    assert roadsigns.answer(data, full_size=False).image.shape == (height, width, 3)
+    assert roadsigns.answer(data).image.shape == (height, width, 3)

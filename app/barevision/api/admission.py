@@ -44,7 +44,7 @@ class Admission:
         limit = places(environ.get(THREADS, math.inf))
         with self._lock:
             if self._in_hand >= limit:
-                raise BusyError(f"{self._in_hand} requests are being handled or wait, and no more may")
+                raise BusyError(f"all {limit} places are taken by requests that are predicted or wait")
             self._in_hand += 1
         try:
             yield

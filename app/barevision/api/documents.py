@@ -8,7 +8,6 @@ from pathlib import Path
 from flask import Blueprint, Response, abort, current_app, send_file
 
 from barevision.api.openapi import openapi_document, operation
-from barevision.api.record import HEADERS
 from barevision.api.service import current_service
 
 bp = Blueprint("documents", __name__)
@@ -28,7 +27,7 @@ def openapi() -> dict:
     # Routes don't change once requests come in.
     if "openapi" not in current_app.extensions:
         labels = current_service().detector.model.labels
-        current_app.extensions["openapi"] = openapi_document(current_app, HEADERS, {"classes": labels})
+        current_app.extensions["openapi"] = openapi_document(current_app, {"classes": labels})
     return current_app.extensions["openapi"]
 
 

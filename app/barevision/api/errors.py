@@ -22,6 +22,8 @@ from barevision.errors import BusyError, PictureError, PictureTooLargeError, Unk
 
 _RETRY_SECONDS = 1
 _QUOTED_CHARACTERS = 80
+# Those that routes have, in the order in which errors name them.
+_METHODS = ("GET", "POST", "HEAD", "OPTIONS")
 
 #: The header that an answer 503 has beside the usual ones, for the OpenAPI document.
 RETRY_HEADER = {"Retry-After": {"description": "Seconds after which to come back"}}
@@ -30,7 +32,7 @@ RETRY_HEADER = {"Retry-After": {"description": "Seconds after which to come back
 class ProblemDocument(BaseModel):
     """What went wrong (RFC 9457)."""
 
-    type: str = "about:blank"
+    type: str
     title: str
     status: int
     detail: str
@@ -47,7 +49,7 @@ class Problem:
 
     def document(self) -> dict:
         """The problem as RFC 9457 has it."""
-        return ProblemDocument(title=self.title, status=self.status, detail=self.detail).model_dump()
+        return {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail}
 
     def response(self, body: dict, content_type: str = "application/json") -> Response:
         """The problem in a dialect's own form: `body` as JSON."""
@@ -84,8 +86,9 @@ def explain(error: Exception) -> Problem:
         case NotFound() if error.description == NotFound.description:
             detail = f"there is nothing at {quoted(request.path)}; /docs shows what there is"
         case MethodNotAllowed():
-            allowed = ", ".join(sorted(error.valid_methods or (), reverse=True))
-            detail = f"{quoted(request.path)} does not allow {quoted(request.method)[1:-1]}; allowed: {allowed}"
+            allowed = ", ".join(sorted(error.valid_methods or (), key=_METHODS.index))
+            method = request.method[:_QUOTED_CHARACTERS]
+            detail = f"{quoted(request.path)} does not allow {method}; allowed: {allowed}"
         case HTTPException() if not isinstance(error, InternalServerError):
             detail = error.description or ""
         case _:

@@ -17,20 +17,20 @@ class _RequestId(logging.Filter):
         return True
 
 
-def _formatter() -> logging.Formatter:
-    renamed = {"asctime": "time", "levelname": "level", "name": "logger"}
-    return JsonFormatter(
-        "%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=renamed, datefmt="%Y-%m-%dT%H:%M:%S%z"
-    )
-
-
 def configure_logging(level: str) -> None:
     """Makes this process log what is at least as grave as `level`: "debug", "info", "warning" or "error"."""
     logging.config.dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {"json": {"()": _formatter}},
+            "formatters": {
+                "json": {
+                    "()": JsonFormatter,
+                    "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
+                    "datefmt": "%Y-%m-%dT%H:%M:%S%z",
+                    "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+                }
+            },
             "filters": {"request_id": {"()": _RequestId}},
             "handlers": {
                 "stdout": {

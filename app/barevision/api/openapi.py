@@ -23,6 +23,7 @@ from werkzeug.routing import Rule
 
 from barevision import __version__
 from barevision.api.errors import RETRY_HEADER, ProblemDocument
+from barevision.api.record import HEADERS
 
 View = TypeVar("View", bound=Callable)
 #: A JSON schema, or a type to make one of.
@@ -63,10 +64,9 @@ def operation(summary: str, **described: Any) -> Callable[[View], View]:
     return note
 
 
-def openapi_document(app: Flask, headers: dict[str, dict], choices: dict[str, list[str]]) -> dict:
+def openapi_document(app: Flask, choices: dict[str, list[str]]) -> dict:
     """The OpenAPI 3.1 document of all described views of `app`.
 
-    :param headers: what every answer has, by name.
     :param choices: the values that the comma-separated query parameters of these names may have.
     """
     spec = APISpec(
@@ -75,7 +75,7 @@ def openapi_document(app: Flask, headers: dict[str, dict], choices: dict[str, li
         "3.1.0",
         info={"description": "Finds objects on pictures.", "license": {"name": "MIT", "identifier": "MIT"}},
     )
-    for name, header in {**headers, **RETRY_HEADER}.items():
+    for name, header in {**HEADERS, **RETRY_HEADER}.items():
         spec.components.header(name, {**header, "schema": {"type": "string"}})
     for name in app.blueprints:
         spec.tag({"name": name})
@@ -85,11 +85,11 @@ def openapi_document(app: Flask, headers: dict[str, dict], choices: dict[str, li
         if described is None:
             continue
         responses = {
-            str(status): _response(spec, "The answer", content, headers)
+            str(status): _response(spec, "The answer", content, HEADERS)
             for status, content in described.answers.items()
         }
         for status in described.errors:
-            with_retry = {**headers, **RETRY_HEADER} if status == 503 else headers
+            with_retry = {**HEADERS, **RETRY_HEADER} if status == 503 else HEADERS
             responses[str(status)] = _response(spec, "What went wrong", described.error, with_retry)
         operations = {}
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):

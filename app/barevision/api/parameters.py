@@ -12,7 +12,7 @@ from barevision.api.errors import quoted
 from barevision.detection.selection import Selection
 from barevision.detector import Detector
 
-Model = TypeVar("Model", bound=BaseModel)
+Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
 def _labels(text: str) -> str:
@@ -45,7 +45,7 @@ class SelectionParameters(BaseModel):
         return detector.selection(self.confidence, self.nms, labels, self.limit, self.per_class_nms)
 
 
-def validated(model: type[Model], values: object, what: str = "parameters") -> Model:
+def validated(model: type[Parsed], values: object, what: str = "parameters") -> Parsed:
     """`values` as a `model`, or 422 with each wrong one and all that are allowed, which are called `what`."""
     try:
         return model.model_validate(values)
@@ -57,7 +57,7 @@ def validated(model: type[Model], values: object, what: str = "parameters") -> M
         raise UnprocessableEntity(f"{'; '.join(details)} ({what} are {', '.join(model.model_fields)})") from None
 
 
-def query_parameters(model: type[Model]) -> Model:
+def query_parameters(model: type[Parsed]) -> Parsed:
     """The request's query as a `model`, or 422."""
     for name, values in request.args.lists():
         if len(values) > 1:

@@ -16,7 +16,7 @@ from barevision.api.service import current_service
 # descend.
 _JSON_MARKS = (b"{", b"[", b",")
 _MOST_JSON_MARKS = 100
-_QUOTED_CHARACTERS = 200
+_FIELDS_CHARACTERS = 200
 _JSON_FORM = '{"image": "<base64>"}'
 
 #: A picture as the whole body, for the OpenAPI document.
@@ -31,7 +31,7 @@ PICTURE_FORM = {
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture that was sent: `read` gives its bytes, once; `name` is its file's, or ""."""
+    """A picture that was sent: `read` gives its bytes, and is to be called once; `name` is its file's, or ""."""
 
     name: str
     read: Callable[[], bytes]
@@ -43,16 +43,16 @@ def read_uploads() -> list[Upload]:
         _refuse_compression()
         uploads = [Upload(file.filename or "", file.read) for _, file in request.files.items(multi=True)]
         if not uploads:
-            fields = ", ".join(filter(None, request.form))[:_QUOTED_CHARACTERS] or "none"
+            fields = ", ".join(filter(None, request.form))[:_FIELDS_CHARACTERS] or "none"
             abort(
                 400,
                 f"the form has no file, only these fields without a file name: {fields}; send the picture as a file",
             )
         return uploads
-    body = read_body()
     if request.mimetype != "application/json":
+        body = read_body()
         return [Upload("", lambda: body)]
-    content = parse_json(body, _JSON_FORM)
+    content = parse_json(read_body(), _JSON_FORM)
     text = content.get("image") if isinstance(content, dict) else None
     if not isinstance(text, str):
         abort(400, f"expected {_JSON_FORM}")

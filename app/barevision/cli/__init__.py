@@ -12,7 +12,7 @@ from barevision.errors import BarevisionError
 # Each command's module and what --help says of it here. The modules import OpenCV, ONNX and an engine, which together
 # take a second: --help and a misspelt command should not cost that.
 _COMMANDS = {
-    "predict": "Predicts pictures and prints what is on them.",
+    "predict": "Predicts IMAGES and prints what is on them.",
     "serve": "Serves on this machine, for trying out unless --production is given.",
     "models": "The models that can be served.",
 }

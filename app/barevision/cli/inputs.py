@@ -60,20 +60,20 @@ def find_pictures(arguments: Iterable[str], without: Path | None) -> list[Pictur
             raise click.UsageError("one of IMAGES is empty; the current folder is .")
         path = Path(argument)
         if argument == STDIN:
-            found = [Picture(STDIN, None, Path("stdin.jpg"))]
+            matches = [Picture(STDIN, None, Path("stdin.jpg"))]
         elif _is_pattern(argument):
             base = Path(*itertools.takewhile(_WILDCARDS.isdisjoint, path.parts))
             files = itertools.chain.from_iterable(_pictures_at(match) for match in _matches(path))
-            found = _below(base, files, without)
+            matches = _below(base, files, without)
         elif path.is_dir():
-            found = _below(path, _pictures_at(path), without)
+            matches = _below(path, _pictures_at(path), without)
         else:
-            found = _below(path.parent, [path], None)
-        if not found:
+            matches = _below(path.parent, [path], None)
+        if not matches:
             what = "matches nothing" if _is_pattern(argument) else "has no pictures"
             known = ", ".join(sorted(_EXTENSIONS))
             raise click.UsageError(f"{argument} {what}; pictures in folders are known by {known}")
-        for picture in found:
+        for picture in matches:
             pictures.setdefault(picture.name, picture)
     return list(pictures.values())
 

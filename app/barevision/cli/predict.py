@@ -15,7 +15,6 @@ from barevision.cli.options import Share, json_option, model_option, progress
 from barevision.client import Client
 from barevision.detector import load_detector
 from barevision.errors import BarevisionError, UnknownLabelError
-from barevision.models.files import write_whole
 from barevision.objects import Detection
 from barevision.pictures.annotate import annotate
 from barevision.pictures.decode import decode_image, encode_image
@@ -29,8 +28,16 @@ _INTERRUPTED = 130
 @click.argument("images", nargs=-1, required=True)
 @model_option
 @click.option("--url", help="Ask the service at this address instead of predicting in this process.")
-@click.option("--confidence", type=Share(), help="Answer detections above it. [default: 0.5]")
-@click.option("--nms", type=Share(), help="Largest overlap of two boxes. [default: 0.3]")
+@click.option(
+    "--confidence",
+    type=Share(),
+    help="Answer detections above it. [default: the service's, or $BAREVISION_CONFIDENCE]",
+)
+@click.option(
+    "--nms",
+    type=Share(),
+    help="Largest overlap of two boxes. [default: the service's, or $BAREVISION_NMS]",
+)
 @click.option("--classes", metavar="LABEL,...", help="Answer only these classes. [default: all]")
 @click.option("--limit", type=click.IntRange(1), help="Answer at most so many detections of a picture.")
 @click.option("--per-class-nms", is_flag=True, help="Boxes of different classes may overlap.")
@@ -76,13 +83,12 @@ def predict(
             words = f"{text!r} has an empty label; separate labels with commas"
             raise click.BadParameter(words, param_hint="--classes")
         parameters["classes"] = labels
-    rows = csv.writer(sys.stdout, lineterminator="\n")
-    if as_csv:
-        rows.writerow(["file", "label", "confidence", "x", "y", "width", "height"])
-
     status, answers, counter = 0, {}, _Counter(len(pictures))
     try:
         ask = _service(url, parameters) if url else _detector(settings, parameters)
+        rows = csv.writer(sys.stdout, lineterminator="\n")
+        if as_csv:
+            rows.writerow(["file", "label", "confidence", "x", "y", "width", "height"])
         for picture in pictures:
             counter.show(picture.name)
             name = click.format_filename(picture.name)
@@ -157,7 +163,7 @@ def _detector(settings: Settings, parameters: dict) -> Callable[[bytes], list[De
         selection = detector.selection(**parameters)
     except UnknownLabelError as error:
         raise click.BadParameter(str(error), param_hint="--classes") from None
-    return lambda data: detector.answer(data, selection, full_size=False).detections
+    return lambda data: detector.answer(data, selection).detections
 
 
 def _service(url: str, parameters: dict) -> Callable[[bytes], list[Detection]]:
@@ -187,4 +193,9 @@ def _check_targets(pictures: list[Picture], folder: Path) -> None:
 def _save(target: Path, data: bytes, detections: list[Detection], max_pixels: int) -> None:
     drawn = encode_image(annotate(decode_image(data, max_pixels), detections), ".jpg")
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(target, drawn)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        part.write_bytes(drawn)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ import click
 from werkzeug.serving import is_running_from_reloader, make_server, run_simple
 from werkzeug.wrappers import Response
 
+from barevision import serving
 from barevision.cli.options import model_option, progress
 from barevision.settings import load_settings
 
@@ -89,7 +90,8 @@ def _become_gunicorn(model: str | None, host: str, listener: socket.socket) -> N
     listener.set_inheritable(True)
     _announce(host, listener.getsockname()[1])
     os.environ["BAREVISION_MODEL"] = settings.model
-    gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:barevision.serving.gunicorn_conf"]
+    config = Path(serving.__file__).with_name("gunicorn_conf.py")
+    gunicorn = [sys.executable, "-m", "gunicorn", "--config", str(config)]
     os.execv(sys.executable, [*gunicorn, "--bind", f"fd://{listener.fileno()}", "barevision.serving.wsgi:app"])
 
 

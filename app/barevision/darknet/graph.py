@@ -18,8 +18,8 @@ from onnx import TensorProto, helper
 from barevision.darknet import boxes, layers
 from barevision.darknet.builder import Feature, Graph
 from barevision.darknet.config import Section
-from barevision.darknet.limits import LARGEST_OUTPUT, LARGEST_SIDE
 from barevision.darknet.weights import Weights
+from barevision.network_limits import LARGEST_OUTPUT, LARGEST_SIDE
 
 # What writes each kind of section. A new kind is a function in layers.py (in boxes.py, if it detects), a line here, and
 # a line with its options in config.py.

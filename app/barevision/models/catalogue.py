@@ -93,9 +93,9 @@ def url_source(url: str, name: str | None = None, sha256: str | None = None) -> 
 
 def _as_remembered(source: ModelSource, sha256: str | None, models: Path | None) -> ModelSource:
     """`source` with the hash that the user gives now or gave before, and the size that its file turned out to have."""
-    pin = read_pin(models, source.name)
-    if sha256 is None and pin.url == source.url:
-        sha256 = pin.sha256
+    if sha256 is None:
+        pin = read_pin(models, source.name)
+        sha256 = pin.sha256 if pin.url == source.url else None
     if sha256:
         known = source.network.sha256
         if known and source.pin is None and known != sha256:

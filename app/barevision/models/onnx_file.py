@@ -16,9 +16,9 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from barevision.darknet.limits import LARGEST_OUTPUT, LARGEST_SIDE
 from barevision.detection.network_output import Head
 from barevision.errors import EngineError, ModelError
+from barevision.network_limits import LARGEST_OUTPUT, LARGEST_SIDE
 
 #: Part of a prepared model's name: raise it whenever the same .onnx gives another prepared file or head.
 READER_VERSION = 1

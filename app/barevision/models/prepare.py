@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from barevision.darknet.config import parse_config
@@ -41,10 +41,10 @@ class PreparedModel:
     labels: list[str]
     golden: Golden | None
     changed: bool
-    head: Head = field(default_factory=Head)
+    head: Head
 
 
-def prepared_path(source: ModelSource, models: Path) -> Path:
+def _prepared_path(source: ModelSource, models: Path) -> Path:
     """Where the prepared ONNX file of `source` is, or would be."""
     version = READER_VERSION if "onnx" in source.files else CONVERTER_VERSION
     parts = {part: file.sha256 for part, file in source.files.items()}
@@ -55,7 +55,7 @@ def prepared_path(source: ModelSource, models: Path) -> Path:
 
 def is_prepared(source: ModelSource, models: Path) -> bool:
     """Whether `prepare` would have nothing to do. Does not read the files."""
-    path = prepared_path(source, models)
+    path = _prepared_path(source, models)
     return source.verified and path.is_file() and path.with_suffix(".json").is_file()
 
 
@@ -64,7 +64,7 @@ def prepare(source: ModelSource, models: Path, progress: Progress | None = None)
 
     :raises ModelError: a file can't be fetched or read, isn't what it should be, or can't be written.
     """
-    path = prepared_path(source, models)
+    path = _prepared_path(source, models)
     known = _read_manifest(path)
     if known is not None:
         labels, head = known
@@ -128,14 +128,14 @@ def _read_text(path: Path) -> str:
 def read_seconds(source: ModelSource, models: Path, setup: str) -> float | None:
     """How many seconds an inference took on this machine with `setup` (engine and threads); None if nobody measured."""
     try:
-        return float(json.loads(prepared_path(source, models).with_suffix(".seconds.json").read_text("utf-8"))[setup])
+        return float(json.loads(_prepared_path(source, models).with_suffix(".seconds.json").read_text("utf-8"))[setup])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def write_seconds(source: ModelSource, models: Path, setup: str, seconds: float) -> None:
     """Notes how long an inference takes. A models directory that can't be written to stays as it is."""
-    path = prepared_path(source, models).with_suffix(".seconds.json")
+    path = _prepared_path(source, models).with_suffix(".seconds.json")
     try:
         known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
         write_whole(path, json.dumps({**known, setup: seconds}).encode())

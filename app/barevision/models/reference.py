@@ -13,8 +13,8 @@ import os
 import re
 from dataclasses import dataclass
 
-from barevision.darknet.limits import LARGEST_SIDE
 from barevision.errors import ModelError
+from barevision.network_limits import LARGEST_SIDE
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,6 @@ class Reference:
     what: str
     size: tuple[int, int] | None = None
     sha256: str | None = None
-
-    def __str__(self) -> str:
-        """The text that `parse_reference` makes the same reference of."""
-        size = f"@{self.size[1]}x{self.size[0]}" if self.size else ""
-        return f"{self.what}{size}{f'#sha256={self.sha256}' if self.sha256 else ''}"
 
     @property
     def is_url(self) -> bool:

@@ -18,7 +18,7 @@ NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}", re.ASCII)
 _MEMORY_FACTOR = 3.2
 _MEMORY_BASE = 150 * 2**20
 # Decoding a picture was seen to take at most 18.7 bytes a pixel (a 16-bit PNG with transparency); this leaves room. A
-# JPEG takes 4 to 12. The memory comes back between two pictures because barevision.service sets MALLOC_MMAP_THRESHOLD_.
+# JPEG takes 4 to 12. The memory comes back between two pictures because the systemd unit sets MALLOC_MMAP_THRESHOLD_.
 _MEMORY_PER_PIXEL = 22
 
 

@@ -30,12 +30,24 @@ _SEQUENCE_HEADER_BYTES = 1024
 
 def check_avif_items(data: bytes) -> None:
     """:raises PictureError: the AVIF file `data` names so many items that decoders take minutes to open it."""
+    length, seen = 0, set()
+    # Of each box that contains others there is one, or this would itself take long: meta, and iprp in it.
+    waiting = [(b"", memoryview(data))]
     try:
-        boxes = [box for kind, meta in _boxes(memoryview(data)) if kind == b"meta" for box in _boxes(meta[4:])]
-        boxes += [box for kind, properties in boxes if kind == b"iprp" for box in _boxes(properties)]
+        while waiting:
+            container, content = waiting.pop()
+            for kind, box in _boxes(content):
+                if (container, kind) in ((b"", b"meta"), (b"meta", b"iprp")):
+                    if kind in seen:
+                        raise PictureError(f"the picture is damaged or a film: it has several boxes {kind.decode()}")
+                    seen.add(kind)
+                    # Four bytes of version and flags precede the boxes in meta.
+                    waiting.append((kind, box[4:] if kind == b"meta" else box))
+                elif container and kind in _ITEM_LISTS:
+                    length += len(box)
     except IndexError as error:
-        raise PictureError("the picture is damaged or cut short: its AVIF boxes are incomplete") from error
-    if sum(len(content) for kind, content in boxes if kind in _ITEM_LISTS) > _MAX_ITEM_BYTES:
+        raise PictureError("the picture is damaged or cut short: its file's boxes are incomplete") from error
+    if length > _MAX_ITEM_BYTES:
         raise PictureError(f"the picture has more than {_MAX_ITEM_BYTES} bytes of AVIF items; save it anew")
 
 

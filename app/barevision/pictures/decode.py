@@ -41,7 +41,7 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 _SIDEWAYS = (5, 6, 7, 8)
 
 
-def decode_image(data: bytes, max_pixels: int, max_side: int | None = None) -> np.ndarray:
+def decode_image(data: bytes, max_pixels: int) -> np.ndarray:
     """The picture in `data`, turned as its EXIF orientation says: uint8 (height, width, 3), BGR.
 
     Of an animation, the picture that a viewer without animations shows. What is transparent shows white behind it.
@@ -49,10 +49,9 @@ def decode_image(data: bytes, max_pixels: int, max_side: int | None = None) -> n
     a 12-bit camera wrote is not black.
 
     :raises PictureTooLargeError: the header announces more than `max_pixels`; nothing was decoded.
-    :raises SideTooLongError: the same of one side and `max_side`.
-    :raises PictureError: no picture, a damaged one, or a format outside `FORMATS`.
+    :raises PictureError: no picture, a damaged one, or a format outside `header.FORMATS`.
     """
-    return decode_reduced(data, max_pixels, max_side)[0]
+    return decode_reduced(data, max_pixels)[0]
 
 
 def decode_reduced(
@@ -60,6 +59,7 @@ def decode_reduced(
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """As `decode_image`, and the picture's full size (height, width); a JPEG may be smaller than that.
 
+    :param max_side: the most pixels that a side may have.
     :param least: a JPEG is decoded at a half, a quarter or an eighth of its size where that leaves this many pixels
         (height, width); in full if None.
     """

@@ -2,7 +2,8 @@
 
 An inventory can change `threads`, `timeout` and `graceful_timeout`: barevision.service gives those three as options,
 which Gunicorn prefers to this file. There is no `bind`, because systemd (barevision.socket) or the command line opens
-the socket and hands it over.
+the socket and hands it over. Gunicorn reads this file by its path rather than as a module, so that nothing of the
+package is imported before the paths below are changed.
 """
 
 import os
@@ -59,7 +60,7 @@ limit_request_field_size = 8190
 
 def when_ready(arbiter: Arbiter) -> None:
     """Makes every reload try its model first. Gunicorn calls this once, in the process that receives the signals."""
-    # Imported only here, because what is imported above is found in paths with links.
+    # Imported only here: a module that is imported before the paths were changed would keep a path with a link.
     from barevision.serving.reload import try_reloads
 
     try_reloads(arbiter)

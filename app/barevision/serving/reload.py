@@ -10,9 +10,8 @@ from pathlib import Path
 from dotenv.parser import parse_stream
 from gunicorn.arbiter import Arbiter
 
-from barevision.settings import SETTINGS_FILE
+from barevision.settings import PREFIX, SETTINGS_FILE
 
-_PREFIX = "BAREVISION_"
 _TRIAL_SECONDS = 300
 
 
@@ -51,7 +50,7 @@ def read_environment() -> dict[str, str]:
         return dict(os.environ)
     path = Path(os.environ[SETTINGS_FILE])
     environment = {
-        name: value for name, value in os.environ.items() if name == SETTINGS_FILE or not name.startswith(_PREFIX)
+        name: value for name, value in os.environ.items() if name == SETTINGS_FILE or not name.startswith(PREFIX)
     }
     with path.open(encoding="utf-8") as file:
         # dotenv_values() would skip the lines that it can't parse.

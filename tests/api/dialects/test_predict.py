@@ -133,7 +133,7 @@ def test_the_annotated_picture(
     response = client.post("/predict", data=picture, headers={"Accept": kind})
     assert response.content_type == kind
     assert response.data.startswith(magic)
-    answer = roadsigns.answer(picture)
+    answer = roadsigns.answer(picture, full_size=True)
     assert len(answer.detections) == 6
     assert response.data == encode_image(annotate(answer.image, answer.detections), extension)
 

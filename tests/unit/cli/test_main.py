@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import click
 import pytest
 
+from barevision.cli import _COMMANDS, main
 from tests.support.command_line import run
 
 
@@ -19,7 +21,7 @@ def test_help_is_there(command: list[str]) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["serv"]])
 def test_what_needs_no_model_does_not_load_what_runs_them(arguments: list[str]) -> None:
-    code = f"import sys; from barevision.cli import main; main({arguments}, standalone_mode=False)"
+    code = f"import sys; from barevision.cli import _COMMANDS, main; main({arguments}, standalone_mode=False)"
     code = f"try:\n  {code}\nfinally:\n  print('loaded', [name for name in ('cv2', 'onnx') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "loaded []" in done.stdout
@@ -52,3 +54,9 @@ def test_expected_failures_are_one_line(arguments: list[str], environment: dict[
     assert words in result.stderr
     assert result.stderr.count("Error: ") == 1
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_help_without_the_commands_is_what_they_say_themselves(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command.get_short_help_str(200) == _COMMANDS[name]

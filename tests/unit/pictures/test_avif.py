@@ -58,6 +58,17 @@ def test_an_avif_of_thousands_of_items_is_never_opened(
         decode_image(with_box(data, kind, content), 10**6)
 
 
+def test_an_avif_of_many_containers_is_refused_at_the_second(
+    photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(photo, "AVIF")
+    start = data.index(b"meta") - 4
+    (size,) = struct.unpack_from(">I", data, start)
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(PictureError, match="several boxes meta"):
+        decode_image(data[: start + size] * 2 + data[start + size :], 10**6)
+
+
 def test_whole_avifs_are_what_their_headers_say() -> None:
     picture = np.full((300, 400, 3), 90, np.uint8)
     through = Image.fromarray(np.dstack([picture, np.full((300, 400), 255, np.uint8)]))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from barevision.errors import PictureError, PictureTooLargeError, SideTooLongError
-from barevision.pictures.decode import decode_image
+from barevision.pictures.decode import decode_image, decode_reduced
 from tests.support.pictures import encoded, png_chunk
 
 
@@ -26,12 +26,12 @@ def test_pixels_are_limited_by_the_header_alone(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF"])
 def test_sides_are_limited_by_the_header_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(np.zeros((8, 2000, 3), np.uint8), kind)
-    assert decode_image(data, 16_000, 2000).shape == (8, 2000, 3)
+    assert decode_reduced(data, 16_000, 2000)[0].shape == (8, 2000, 3)
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
     with pytest.raises(PictureTooLargeError, match="2000x8 = 16000 pixels, allowed are 15999"):
         decode_image(data, 15_999)
     with pytest.raises(SideTooLongError, match="2000x8 pixels, allowed are 1999 a side"):
-        decode_image(data, 16_000, 1999)
+        decode_reduced(data, 16_000, 1999)
 
 
 def test_tiles_are_pictures_too(monkeypatch: pytest.MonkeyPatch) -> None:

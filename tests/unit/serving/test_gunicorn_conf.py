@@ -47,7 +47,7 @@ def test_a_new_worker_is_of_the_release_that_was_started_not_of_the_current_one(
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(APP), str(current / "env")])}
     # systemd sets no PWD.
     environment.pop("PWD", None)
-    command = [sys.executable, "-m", "gunicorn", "--config", "python:barevision.serving.gunicorn_conf"]
+    command = [sys.executable, "-m", "gunicorn", "--config", APP / "barevision/serving/gunicorn_conf.py"]
     options = ["--bind", f"unix:{path}", "own:app"]
     with subprocess.Popen([*command, *options], cwd=current / "app", env=environment) as process:
         try:

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from http.client import HTTPResponse
 from pathlib import Path
@@ -17,6 +16,8 @@ import pytest
 from gunicorn.config import Config
 
 from barevision.serving.worker import Worker
+from tests.support.serving import APP
+from tests.support.waiting import wait_until
 
 BODY = bytes(range(256)) * 1000
 
@@ -45,22 +46,21 @@ def path(tmp_path: Path) -> Iterator[Path]:
     command = [sys.executable, "-m", "gunicorn", "--bind", f"unix:{path}"]
     options = ["--worker-class", "barevision.serving.worker.Worker", "--no-control-socket", "--threads", "2"]
     options += [f"{__name__.rpartition('.')[2]}:wsgi_app"]
-    environment = {**os.environ, "BODY_FILE": str(body), "PYTHONPATH": os.pathsep.join(map(str, python_path()))}
-    with subprocess.Popen([*command, *options], env=environment, cwd=tmp_path, stderr=subprocess.PIPE) as process:
+    environment = {
+        **os.environ,
+        "BODY_FILE": str(body),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(APP)]),
+    }
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as out,
+        subprocess.Popen([*command, *options], env=environment, cwd=tmp_path, stderr=out) as process,
+    ):
         try:
-            deadline = time.monotonic() + 60
-            while not path.exists():
-                assert process.poll() is None, process.stderr.read()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            wait_until(path.exists, log.read_text)
             yield path
         finally:
             process.terminate()
-
-
-def python_path() -> tuple[Path, Path]:
-    here = Path(__file__).resolve().parent
-    return here, here.parents[1] / "app"
 
 
 def connect(path: Path) -> socket.socket:

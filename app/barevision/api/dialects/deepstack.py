@@ -15,6 +15,7 @@ from barevision.api.prediction import predict, turn
 from barevision.api.record import current_record
 from barevision.api.service import current_service
 from barevision.api.uploads import PICTURE_FORM, read_uploads
+from barevision.detector import Answer
 
 bp = Blueprint("deepstack", __name__, url_prefix="/v1")
 
@@ -86,7 +87,7 @@ _DETECTION = {
 
 @bp.post("/vision/detection")
 @operation("What is on a picture, for DeepStack's clients", **_DETECTION)
-def detection() -> Response:
+def detect() -> Response:
     """A form with the picture in `image` and, if wanted, `min_confidence` (0.4). An `api_key` is ignored."""
     with turn():
         # The picture is read first: Flask takes any body for a form, and empties it, once fields are looked for.
@@ -94,6 +95,10 @@ def detection() -> Response:
         # DeepStack lets only boxes of one class take each other out: a rider is not lost to the motorcycle.
         selection = current_service().detector.selection(confidence=_min_confidence(), per_class_nms=True)
         answer = predict(picture, selection)
+        return jsonify(_predictions(answer))
+
+
+def _predictions(answer: Answer) -> dict:
     height, width = answer.size
     predictions = []
     for detection in answer.detections:
@@ -110,17 +115,15 @@ def detection() -> Response:
             }
         )
     labels = ", ".join(dict.fromkeys(detection.label for detection in answer.detections))
-    return jsonify(
-        {
-            "success": True,
-            "message": f"Found {labels}" if labels else "No objects found",
-            "predictions": predictions,
-            "count": len(predictions),
-            "inferenceMs": round(answer.seconds["infer"] * 1000),
-            "processMs": round(sum(answer.seconds.values()) * 1000),
-            "analysisRoundTripMs": round(current_record().milliseconds()),
-        }
-    )
+    return {
+        "success": True,
+        "message": f"Found {labels}" if labels else "No objects found",
+        "predictions": predictions,
+        "count": len(predictions),
+        "inferenceMs": round(answer.seconds["infer"] * 1000),
+        "processMs": round(sum(answer.seconds.values()) * 1000),
+        "analysisRoundTripMs": round(current_record().milliseconds()),
+    }
 
 
 def _min_confidence() -> float:
@@ -141,7 +144,7 @@ def custom(name: str) -> Response:
     served = current_service().detector.model.name
     if name != served:
         abort(404, f"there is no model {quoted(name)}; this service has {served}")
-    return detection()
+    return detect()
 
 
 @bp.route("/vision/custom/list", methods=["GET", "POST"])

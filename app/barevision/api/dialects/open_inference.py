@@ -118,11 +118,12 @@ def infer(name: str, version: str = _VERSION) -> Response:
     header, the body is as many bytes of JSON and then the picture as a binary tensor; outputs may be binary too."""
     _check_model(name, version)
     with turn():
-        body = read_body()
-        length = _json_length(body)
-        inference = validated(InferenceRequest, parse_json(body[:length], _EXPECTED), "fields")
+        inference, binary = _read_request()
         parameters = validated(InferenceParameters, inference.parameters)
-        picture = _read_picture(inference.inputs[0], body[length:])
+        picture = _read_picture(inference.inputs[0], binary)
+        # Decoding takes memory enough: what the picture came in is given back before.
+        del binary
+        inference.inputs.clear()
         detections = predict(picture, parameters.selection(current_service().detector)).detections
 
     tensors, parts = [], []
@@ -150,12 +151,14 @@ def _check_model(name: str, version: str) -> None:
         abort(404, f"there is no model {quoted(name)} version {quoted(version)}; it is {served} version {_VERSION}")
 
 
-def _json_length(body: bytes) -> int:
-    """How many bytes of the body are JSON: all, unless the header says that a binary tensor follows."""
+def _read_request() -> tuple[InferenceRequest, bytes]:
+    """The request's JSON, checked, and what follows it: a binary tensor, if the header says where the JSON ends."""
+    body = read_body()
     text = request.headers.get(_JSON_LENGTH, str(len(body)))
     if not text.isascii() or not text.isdigit() or len(text) > 20 or int(text) > len(body):
         abort(400, f"{_JSON_LENGTH} is {quoted(text)}, expected a number up to the body's {len(body)} bytes")
-    return int(text)
+    length = int(text)
+    return validated(InferenceRequest, parse_json(body[:length], _EXPECTED), "fields"), body[length:]
 
 
 def _read_picture(tensor: ImageTensor, binary: bytes) -> bytes:
