@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tests.support.waiting import wait_until
 
-_UNIT = Path(__file__).parents[2] / "roles/gunicorn/templates/etc/systemd/system/barevision.service.j2"
+_ROOT = Path(__file__).parents[2]
+_UNIT = _ROOT / "roles/gunicorn/templates/etc/systemd/system/barevision.service.j2"
 _START_SECONDS = 120
 _ANSWER_SECONDS = 60
 
@@ -67,7 +68,7 @@ class Service:
 def running_service(folder: Path, **settings: str) -> Iterator[Service]:
     """The service with the embedded model; its socket, model and log are in `folder`."""
     path = folder / "socket"
-    command = [sys.executable, "-m", "gunicorn", "--config", "barevision/serving/gunicorn_conf.py"]
+    command = [sys.executable, "-m", "gunicorn", "--config", _ROOT / "app/barevision/serving/gunicorn_conf.py"]
     options = ["--bind", f"unix:{path}", "barevision.serving.wsgi:app"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BAREVISION_")}
     environment |= {**_unit_environment(), "BAREVISION_MODELS_DIR": str(folder / "models"), **settings}

@@ -49,7 +49,7 @@ def path(tmp_path: Path) -> Iterator[Path]:
     environment = {
         **os.environ,
         "BODY_FILE": str(body),
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(APP)]),
+        "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parent, APP.parent, APP))),
     }
     log = tmp_path / "log"
     with (
