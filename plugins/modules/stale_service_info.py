@@ -81,14 +81,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     _, output, _ = module.run_command(command, check_rc=True, environ_update={"LC_ALL": "C"})
     unit = dict(line.split("=", 1) for line in output.splitlines())
     is_active = unit["ActiveState"] in ("active", "reloading")
-    newer = newer_paths(module.params["paths"], parse_timestamp(unit[timestamp])) if is_active else []
-    reasons = [f"newer: {path}" for path in newer] if is_active else ["not active"]
     return {
         "exists": unit["LoadState"] != "not-found",
         "active": is_active,
-        "newer": newer,
-        # With --diff, a task that reports a change for it says why.
-        "diff": {"before": "", "after": "".join(f"{reason}\n" for reason in reasons)},
+        "newer": newer_paths(module.params["paths"], parse_timestamp(unit[timestamp])) if is_active else [],
     }
 
 
@@ -113,7 +109,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.exit_json(changed=False, **run(module))
+    result = run(module)
+    # With --diff, a task that reports a change for it says why.
+    reasons = [f"{path} is newer" for path in result["newer"]] if result["active"] else ["it is not active"]
+    diff = {"before": "", "after": "".join(f"{reason}\n" for reason in reasons)}
+    module.exit_json(changed=False, diff=diff, **result)
 
 
 if __name__ == "__main__":
