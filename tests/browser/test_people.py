@@ -97,7 +97,8 @@ def test_nothing_sticks_out(page: Page) -> None:
     def assert_fits() -> None:
         for width in (320, 360, 768, 1440):
             page.set_viewport_size({"width": width, "height": 740})
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            # The page lays itself out anew a moment after its window changed.
+            page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
 
     assert_fits()
     page.locator("#model summary").click()
