@@ -35,6 +35,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         git("commit", "--quiet", "--message", text, folder=folder)
     git("branch", "old-branch", "HEAD~1", folder=folder)
     git("tag", "--annotate", "--message", "A tag", "old-tag", "HEAD~1", folder=folder)
+    # Git takes the tag, and warns of it.
+    git("branch", "twice", folder=folder)
+    git("tag", "twice", "HEAD~1", folder=folder)
     return folder
 
 
@@ -61,6 +64,7 @@ def runs(checkout: Path, commits: dict[str, str], folder: Path) -> dict[str, Hos
     here, there = {"checkout": str(checkout)}, {"app_repository": f"file://{folder}/repository.git"}
     machines = {
         "older": here | {"app_version": "HEAD~1"},
+        "ambiguous": here | {"app_version": "twice"},
         # As in CI, and not root's.
         "shallow": {"checkout": str(folder / "shallow")},
         "worktree": {"checkout": str(folder / "worktree")},
@@ -112,6 +116,7 @@ class TestCheckout:
         ("machine", "text"),
         {
             "older": "first",
+            "ambiguous": "first",
             "shallow": "second",
             "worktree": "first",
             "half": "second",
@@ -145,7 +150,7 @@ class TestCheckout:
     ) -> None:
         references = git("for-each-ref", "--format=%(refname)", folder=checkout).split()
 
-        assert len(references) == 3, "the branch that was made first, old-branch and old-tag"
+        assert len(references) == 5, "the branch that was made first, old-branch, old-tag, and twice both ways"
         assert git("status", "--porcelain", folder=checkout) == ""
         assert list((folder / "tmp").iterdir()) == []
 
