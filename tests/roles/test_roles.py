@@ -108,17 +108,16 @@ def test_the_example_inventory_shows_every_default() -> None:
         assert {name: shown.get(name) for name in settable} == settable
 
 
-@pytest.mark.parametrize("role", ["preflight", "app"])
+@pytest.mark.parametrize("role", SITE_ROLES)
 def test_the_example_inventory_describes_a_variable_as_its_role_does(role: str) -> None:
     text = (ROOT / "inventory" / "example" / "hosts.yml").read_text("utf-8")
     comments = {
         name: " ".join(line.strip(" #") for line in comment.splitlines() if not line.startswith("    # ----"))
-        for comment, name in re.findall(r"^((?:    # (?![a-z_0-9]+:).*\n)*)    # ([a-z_0-9]+):", text, re.MULTILINE)
+        for comment, name in re.findall(r"^((?:    # (?! |[a-z_0-9]+:).*\n)*)    # ([a-z_0-9]+):", text, re.MULTILINE)
     }
 
-    for name in defaults(role):
-        if name in comments:
-            assert comments[name] == description(role, name)
+    for name in defaults(role).keys() & comments.keys():
+        assert comments[name] == description(role, name)
 
 
 def test_a_setting_is_described_in_one_sentence_everywhere() -> None:
