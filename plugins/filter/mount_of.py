@@ -12,6 +12,7 @@ short_description: Finds the mounted file system of a path
 description:
   - Takes the list C(ansible_facts['mounts']) and returns the entry of the file system that holds a path, whether the
     path exists or not.
+  - Compares names, and so knows no links. Of a path that leads over one, pass where it leads to.
   - Empty where the list has none, as Ansible leaves out what has no device of its own, such as an overlay.
 positional: path
 options:

@@ -69,8 +69,9 @@ newer:
   sample: [/etc/nginx/sites-enabled]
 """
 
-# The first is when the unit became active; the second is also set when a reload ends.
-_TIMESTAMPS = {"start": "ActiveEnterTimestamp", "reload": "StateChangeTimestamp"}
+# The first is when systemd began to start the unit, which may read a path long before it is ready; the second is also
+# set when a reload ends.
+_TIMESTAMPS = {"start": "InactiveExitTimestamp", "reload": "StateChangeTimestamp"}
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import yaml
 
 from plugins.modules import stale_service_info
 
-ACTIVE = "LoadState=loaded\nActiveState=active\nActiveEnterTimestamp={start}\nStateChangeTimestamp={reload}\n"
+ACTIVE = "LoadState=loaded\nActiveState=active\nInactiveExitTimestamp={start}\nStateChangeTimestamp={reload}\n"
 
 
 def shown(moment: datetime) -> str:
@@ -87,7 +87,7 @@ def test_a_link_is_compared_itself_and_a_missing_path_is_left_out(path: Path, tm
     ],
 )
 def test_nothing_is_newer_than_a_service_that_is_not_active(path: Path, load: str, state: str, exists: bool) -> None:
-    output = f"LoadState={load}\nActiveState={state}\nActiveEnterTimestamp=\n"
+    output = f"LoadState={load}\nActiveState={state}\nInactiveExitTimestamp=\n"
     assert run(output, path) == {"exists": exists, "active": False, "newer": []}
 
 
