@@ -135,6 +135,13 @@ def test_a_setting_is_described_in_one_sentence_everywhere() -> None:
         assert description("app", variables.get(name, f"app_{name}")).startswith(field.description)
 
 
+def test_the_smoke_test_asks_at_nginx_port() -> None:
+    """It does not run NGINX's role, and so does not know the role's default."""
+    text = (ROOT / "playbooks" / "smoke.yml").read_text("utf-8")
+
+    assert f"nginx_port | default({defaults('nginx')['nginx_port']})" in text
+
+
 def test_no_group_vars_stand_beside_site() -> None:
     """They would outrank the user's own inventory."""
     assert not (ROOT / "group_vars").exists()
