@@ -37,8 +37,35 @@ def defaults(role: str) -> dict:
     return read_yaml("roles", role, "defaults", "main.yml")
 
 
+def conditions(part: object) -> list[str]:
+    """Every expression in the YAML `part` of a role that stands without braces."""
+    if isinstance(part, list):
+        return [text for entry in part for text in conditions(entry)]
+    if not isinstance(part, dict):
+        return []
+    keys = ("when", "that", "until", "changed_when", "failed_when")
+    own = [text for key in keys for text in (part.get(key) if isinstance(part.get(key), list) else [part.get(key)])]
+    return [text for text in own if isinstance(text, str)] + conditions(list(part.values()))
+
+
+def tasks(part: object) -> list[dict]:
+    """Every task, and every block, in the YAML `part` of a role."""
+    if not isinstance(part, list):
+        return []
+    inner = [task for entry in part for key in ("block", "rescue", "always") for task in tasks(entry.get(key))]
+    return part + inner
+
+
 def test_site_lists_the_roles_in_the_tutorials_order() -> None:
     assert tuple(entry["role"] for entry in play()["roles"]) == SITE_ROLES
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in (ROOT / "roles").iterdir()))
+def test_a_tasks_own_variables_are_named_after_the_role(role: str) -> None:
+    files = [yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / "roles" / role / "tasks").glob("*.yml")]
+
+    names = {name for file in files for task in tasks(file) for name in task.get("vars", {})}
+    assert {name for name in names if not name.startswith(f"_{role}_")} == set()
 
 
 @pytest.mark.parametrize("role", SITE_ROLES)
@@ -68,16 +95,16 @@ class TestRole:
         assert all(name.startswith(f"_{role}_") for name in internal)
 
     def test_no_role_uses_what_another_one_owns(self, role: str) -> None:
-        others = [name for name in SITE_ROLES if name != role]
-        for path in (ROOT / "roles" / role).rglob("*.yml"):
-            if path.parent.name == "meta":
+        others = "|".join(name for name in SITE_ROLES if name != role)
+        for path in (ROOT / "roles" / role).rglob("*.*"):
+            if path.suffix not in (".yml", ".j2") or path.parent.name == "meta":
                 continue
+            text = path.read_text("utf-8")
             # In comments and messages, another role's variable is what the user has to set.
-            expressions = re.findall(
-                r"\{\{(.*?)\}\}|^\s*when: ([^\n]*)$", path.read_text("utf-8"), re.DOTALL | re.MULTILINE
-            )
-            code = re.sub(r"\"[^\"]*\"|'[^']*'", "", " ".join(part for pair in expressions for part in pair))
-            used = {name for other in others for name in re.findall(rf"\b_{{0,2}}{other}_\w+", code)}
+            code = re.findall(r"\{[{%](.*?)[%}]\}", text, re.DOTALL)
+            if path.suffix == ".yml":
+                code += conditions(yaml.safe_load(text))
+            used = re.findall(rf"\b_{{0,2}}(?:{others})_\w+", re.sub(r"\"[^\"]*\"|'[^']*'", "", " ".join(code)))
             assert not used, path
 
     def test_every_template_stands_where_its_target_does(self, role: str) -> None:
