@@ -74,6 +74,8 @@ def runs(checkout: Path, commits: dict[str, str], folder: Path) -> dict[str, Hos
         "branch": there | {"app_version": "old-branch"},
         "tag": there | {"app_version": "old-tag"},
         "commit": there | {"app_version": commits["first"]},
+        # Was given the first commit before the repository had the second.
+        "again": there,
         "missing": there | {"app_version": "nothing"},
     }
     hosts = {
@@ -88,6 +90,8 @@ def runs(checkout: Path, commits: dict[str, str], folder: Path) -> dict[str, Hos
     half = folder / "root-half" / "releases" / commits["second"]
     half.mkdir(parents=True)
     (half / "text").write_text("sec")
+    earlier = ("--bare", "--branch=old-branch", "--single-branch", "--no-tags")
+    git("clone", "--quiet", *earlier, there["app_repository"], str(folder / "root-again" / "source"), folder=folder)
     (folder / "tmp").mkdir()
     tasks = [
         {
@@ -124,6 +128,7 @@ class TestCheckout:
             "branch": "first",
             "tag": "first",
             "commit": "first",
+            "again": "second",
         }.items(),
     )
     def test_the_commit_is_a_release_with_its_marker(
@@ -134,8 +139,8 @@ class TestCheckout:
         assert (release / "text").read_text() == text
         assert (release / ".complete").is_file()
         # The run had a strict umask, and the service's user has to read it.
-        modes = {path.name: path.stat().st_mode & 0o777 for path in (release, release / "text")}
-        assert modes == {release.name: 0o755, "text": 0o644}
+        paths = (release.parent, release, release / "text")
+        assert [path.stat().st_mode & 0o777 for path in paths] == [0o755, 0o755, 0o644]
 
     @pytest.mark.parametrize("machine", ["unknown", "missing"])
     def test_a_commit_that_is_not_there_leaves_nothing(
