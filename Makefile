@@ -47,7 +47,7 @@ serve: $(VENV)/.ready  ## The app alone, on this machine, without root: http://1
 lab-up: $(VENV)/.ready lab-packages  ## Makes the lab's machines, as inventory/lab lists them (needs root)
 	$(BIN)/ansible-playbook -i $(LAB) playbooks/lab.yml
 
-lab-down: $(VENV)/.ready  ## Takes the lab's machines down and removes all of their files
+lab-down: $(VENV)/.ready  ## Takes the lab's machines down and removes all of their files (needs root)
 	$(BIN)/ansible-playbook -i $(LAB) playbooks/lab.yml -e lab_machine_state=absent
 
 gce-rehearsal: $(VENV)/.ready lab-packages  ## All of docs/gce.md on machines of this computer, and every failure (needs root)
@@ -61,7 +61,7 @@ lock: $(VENV)/.ready  ## Resolves the dependencies anew: app/requirements.txt an
 		--output-file requirements.txt
 
 clean:  ## Removes what make made in this folder (make lab-down removes the lab)
-	rm -rf $(VENV) build .pytest_cache .ruff_cache .ansible app/*.egg-info
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis .ansible app/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.ready: requirements.txt app/pyproject.toml

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-import requests
-
 try:
     import google.auth
+    import requests
     from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError
     from google.auth.transport.requests import AuthorizedSession
     from google.oauth2 import credentials as token_credentials
