@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20, help="decodings of each photo (default: 20)")
     parser.add_argument("--megapixels", type=float, default=12, help="default: 12")
     arguments = parser.parse_args()
-    photos = [path.read_bytes() for path in arguments.photos] or [find_source("roadsigns").golden.image]
+    photos = [path.read_bytes() for path in arguments.photos] or [find_source("roadsigns").golden.picture]
     large = [enlarged(photo, arguments.megapixels * 1e6) for photo in photos]
     detector = load_detector(load_settings(model=arguments.model))
     times = {"full": [], "reduced": []}

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=50, help="predictions on each engine (default: 50)")
     arguments = parser.parse_args()
 
-    picture = arguments.picture.read_bytes() if arguments.picture else find_source("roadsigns").golden.image
+    picture = arguments.picture.read_bytes() if arguments.picture else find_source("roadsigns").golden.picture
     detectors = {name: load_detector(load_settings(model=arguments.model, engine=name)) for name in ENGINES}
     for detector in detectors.values():
         detector.answer(picture)

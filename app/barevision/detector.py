@@ -36,7 +36,7 @@ from barevision.objects import Detection
 from barevision.pictures.decode import decode_image, decode_reduced
 from barevision.settings import Settings
 
-# A reduced picture keeps so many times the pixels of the network's input on each side.
+# A reduced picture keeps at least this many times the pixels of the network's input on each side.
 _REDUCED_SIDES = 2
 _TIMED_INFERENCES = 5
 
@@ -117,6 +117,7 @@ class Detector:
         :param full_size: whether the answer's image has to be in full size; if not, the setting `reduce_jpegs` decides.
         :raises SideTooLongError: a side is longer than the parameter `max_side`.
         :raises PictureError: not a picture, a damaged one or one that is too large by the settings.
+        :raises EngineError: as `predict`.
         :raises WrongAnswerError: as `predict`.
         """
         watch = Stopwatch()
@@ -146,6 +147,7 @@ class Detector:
         :param selection: what the settings say if None.
         :param watch: gets the laps "infer" and "select".
         :param size: (height, width) that boxes are answered for; the image's own if None.
+        :raises EngineError: the engine can't run the network.
         :raises WrongAnswerError: the network answers NaN, which says nothing about the image.
         """
         watch = watch or Stopwatch()
@@ -176,6 +178,7 @@ class Detector:
 
         A model without one predicts a drawn image, and only has to answer finite numbers.
 
+        :raises EngineError: as `predict`.
         :raises WrongAnswerError: with what is missing, unexpected or not finite, a line each.
         """
         answer = self.golden_answer()
@@ -188,12 +191,13 @@ class Detector:
     def golden_answer(self) -> list[Detection] | None:
         """What the model answers for its golden image; None if it has none.
 
+        :raises EngineError: as `predict`.
         :raises WrongAnswerError: the image can't be predicted.
         """
         if self.model.golden is None:
             return None
         try:
-            image = decode_image(self.model.golden.image, self.settings.max_pixels)
+            image = decode_image(self.model.golden.picture, self.settings.max_pixels)
         except PictureError as error:
             raise WrongAnswerError(f"the golden image can't be predicted: {error}") from error
         # The golden answer was given at the default thresholds, whatever this service is set to.

@@ -35,7 +35,7 @@ def app(roadsigns: Detector, engine: FakeEngine) -> Flask:
 
 @pytest.fixture(scope="session")
 def picture() -> bytes:
-    return find_source("roadsigns").golden.image
+    return find_source("roadsigns").golden.picture
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def coloured_sides(image: np.ndarray, detection: Detection) -> int:
 @pytest.mark.parametrize(("script", "path"), [("request.py", "/predict"), ("client.py", "")])
 def test_an_example_prints_and_draws_what_is_on_the_picture(url: str, tmp_path: Path, script: str, path: str) -> None:
     source, target = tmp_path / "signs.jpg", tmp_path / "annotated.jpg"
-    source.write_bytes(GOLDEN.image)
+    source.write_bytes(GOLDEN.picture)
     command = [sys.executable, EXAMPLES / script, url + path, source, target]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr

@@ -64,7 +64,7 @@ def document_without_a_model() -> dict:
 
 _ROADSIGNS = find_source("roadsigns")
 _LABELS = (_ROADSIGNS.folder / "roadsigns.names").read_text("utf-8").splitlines()
-_PICTURE = _ROADSIGNS.golden.image
+_PICTURE = _ROADSIGNS.golden.picture
 _BASE64 = base64.b64encode(_PICTURE).decode()
 for media_type in ("application/octet-stream", "image/jpeg", "image/png"):
     schemathesis.openapi.media_type(media_type, strategies.just(_PICTURE))

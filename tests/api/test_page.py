@@ -68,7 +68,7 @@ def test_no_other_file_is_given(client: FlaskClient, path: str) -> None:
 
 def test_the_sample_is_the_golden_image(client: FlaskClient) -> None:
     response = client.get("/sample.jpg")
-    assert (response.data, response.content_type) == (find_source("roadsigns").golden.image, "image/jpeg")
+    assert (response.data, response.content_type) == (find_source("roadsigns").golden.picture, "image/jpeg")
 
 
 def test_a_model_without_a_golden_image_has_no_sample(roadsigns: Detector) -> None:

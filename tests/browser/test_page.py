@@ -53,12 +53,12 @@ def encoded(picture: np.ndarray, kind: str, **options: object) -> bytes:
 @pytest.fixture
 def scene() -> np.ndarray:
     """The golden image: uint8 (480, 640, 3) RGB."""
-    return decode_image(GOLDEN.image, 10**6)[..., ::-1]
+    return decode_image(GOLDEN.picture, 10**6)[..., ::-1]
 
 
 def test_the_sample(page: Page, url: str) -> None:
     try_sample(page)
-    objects = predict(url, GOLDEN.image)
+    objects = predict(url, GOLDEN.picture)
     assert rows(page) == as_rows(objects)
     assert len(objects) == len(EXPECTED)
     assert min(strengths(page, objects, (480, 640))) > 200
@@ -103,7 +103,7 @@ def test_boxes_go_with_the_slider(page: Page) -> None:
 
 
 def test_the_table_and_the_picture_point_at_each_other(page: Page, url: str) -> None:
-    objects = predict(url, GOLDEN.image)
+    objects = predict(url, GOLDEN.picture)
     try_sample(page)
     lines = page.locator("#rows tr")
 
@@ -140,7 +140,7 @@ def test_the_picture_is_saved_as_the_service_draws_it(page: Page, url: str, scen
     answer = requests.post(f"{url}/predict", data=encoded(scene, "PNG"), headers=headers, timeout=30).content
     drawn = decode_image(answer, 10**6)[..., ::-1].astype(int)
     assert saved.shape == drawn.shape
-    for item in predict(url, GOLDEN.image):
+    for item in predict(url, GOLDEN.picture):
         x, y, width, height = item["boxes"]
         middle = slice(y + height // 3, y + height * 2 // 3)
         # JPEG's colours bleed over two pixels; a wrong order of the three is off by 50 and more.
@@ -148,7 +148,7 @@ def test_the_picture_is_saved_as_the_service_draws_it(page: Page, url: str, scen
         assert np.abs(line - np.median(drawn[middle, x], axis=0)).mean(axis=1).min() < 40, item["label"]
         assert np.abs(line - np.median(scene[middle, x], axis=0)).mean(axis=1).max() > 5, item["label"]
     far = np.ones(scene.shape[:2], bool)
-    for item in predict(url, GOLDEN.image, 0.05):
+    for item in predict(url, GOLDEN.picture, 0.05):
         x, y, width, height = item["boxes"]
         far[max(0, y - 30) : y + height + 30, max(0, x - 10) : x + width + 60] = False
     assert np.abs(saved - scene)[far].mean() < 6
@@ -161,23 +161,23 @@ def test_the_json_is_saved_as_the_service_answers_it(page: Page, url: str, tmp_p
         page.get_by_role("button", name="Save JSON").click()
     download.value.save_as(tmp_path / "saved")
     assert download.value.suggested_filename == "sample.json"
-    assert json.loads((tmp_path / "saved").read_text()) == predict(url, GOLDEN.image, 0.99)
+    assert json.loads((tmp_path / "saved").read_text()) == predict(url, GOLDEN.picture, 0.99)
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed here")
 @pytest.mark.parametrize("name", ["signs.jpg", "it's $(touch owned) `x`.jpg"])
 def test_the_command_asks_the_same(page: Page, url: str, tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(GOLDEN.image)
-    choose(page, name, GOLDEN.image)
+    (tmp_path / name).write_bytes(GOLDEN.picture)
+    choose(page, name, GOLDEN.picture)
     slide(page, 0.99)
     command = page.locator("#curl").inner_text()
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30)
-    assert json.loads(done.stdout) == predict(url, GOLDEN.image, 0.99)
+    assert json.loads(done.stdout) == predict(url, GOLDEN.picture, 0.99)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_name_brings_no_orders_for_the_terminal(page: Page) -> None:
-    choose(page, "a\x1b[2Jb\x07\u202ec.jpg", GOLDEN.image)
+    choose(page, "a\x1b[2Jb\x07\u202ec.jpg", GOLDEN.picture)
     assert page.locator("#curl").inner_text().startswith("curl --data-binary '@a?[2Jb??c.jpg' 'http://127.0.0.1:")
 
 
@@ -247,15 +247,15 @@ def test_a_second_picture_takes_the_first_ones_place(page: Page, url: str, scene
     page.route("**/predict*", lambda route: route.continue_() if held else held.append(route))
     drop(page, first=encoded(scene[:, ::-1], "PNG"))
     page.get_by_role("button", name="Cancel").wait_for()
-    choose(page, "second.jpg", GOLDEN.image)
+    choose(page, "second.jpg", GOLDEN.picture)
     assert failed == ["net::ERR_ABORTED"]
-    assert rows(page) == as_rows(predict(url, GOLDEN.image))
+    assert rows(page) == as_rows(predict(url, GOLDEN.picture))
     assert page.locator("#caption").inner_text().startswith("second.jpg · 640 \N{MULTIPLICATION SIGN} 480 · ")
 
 
 def test_a_picture_can_be_given_up(page: Page) -> None:
     page.route("**/predict*", lambda route: None)
-    drop(page, slow=GOLDEN.image)
+    drop(page, slow=GOLDEN.picture)
     with page.expect_event("requestfailed"):
         page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#busy")).to_be_hidden()

@@ -52,7 +52,7 @@ def test_by_keyboard_alone(page: Page) -> None:
                 return
         pytest.fail(f"the Tab key doesn't come to {name}")
 
-    answer_chooser(page, GOLDEN.image)
+    answer_chooser(page, GOLDEN.picture)
     tab_to("Choose a picture")
     page.keyboard.press("Enter")
     page.get_by_role("region", name="What was found").wait_for()
@@ -104,7 +104,7 @@ def test_nothing_sticks_out(page: Page) -> None:
     page.locator("#model summary").click()
     try_sample(page)
     assert_fits()
-    drop(page, **{"a-name-without-end" * 10: GOLDEN.image[:-5000]})
+    drop(page, **{"a-name-without-end" * 10: GOLDEN.picture[:-5000]})
     page.locator("#problem.told").wait_for()
     assert_fits()
 
@@ -115,7 +115,7 @@ def test_a_phone_has_its_own_camera_app(browser: Browser, url: str) -> None:
     ) as context:
         page = context.new_page()
         page.goto(url)
-        cameras = answer_chooser(page, GOLDEN.image)
+        cameras = answer_chooser(page, GOLDEN.picture)
         page.get_by_role("button", name="Take a photo").tap()
         page.get_by_role("region", name="What was found").wait_for()
         assert cameras == ["environment"]
@@ -142,6 +142,6 @@ def test_nothing_moves_for_those_who_want_it_so(browser: Browser, url: str) -> N
             page = context.new_page()
             page.goto(url)
             page.route("**/predict*", lambda route: None)
-            drop(page, slow=GOLDEN.image)
+            drop(page, slow=GOLDEN.picture)
             page.get_by_role("button", name="Cancel").wait_for()
             assert bool(page.evaluate("document.getAnimations().length")) is moving

@@ -50,12 +50,12 @@ def test_a_broken_picture(page: Page) -> None:
     for data, detail in {
         b"no picture": "no picture in one of these formats",
         b"": "The picture is empty",
-        GOLDEN.image[:5000]: "",
+        GOLDEN.picture[:5000]: "",
         b'{"image": 1}': "no picture in one of these formats",
     }.items():
         drop(page, broken=data)
         expect_problem(page, "The service can't read this picture", detail, again=False)
-    choose(page, "good.jpg", GOLDEN.image)
+    choose(page, "good.jpg", GOLDEN.picture)
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
@@ -63,7 +63,7 @@ def test_a_busy_service_is_asked_again(small: Page, small_app: Flask) -> None:
     asked = []
     small.on("request", lambda request: "/predict" in request.url and asked.append(request))
     with small_app.extensions["barevision"].admission.turn():
-        drop(small, picture=GOLDEN.image)
+        drop(small, picture=GOLDEN.picture)
         expect_problem(small, "The service is busy", "It may be asked again in 1 second.", again=True)
     assert small.locator("#picture").is_visible()
     small.get_by_role("button", name="Try again").click()
@@ -89,7 +89,7 @@ def test_too_many_pixels(small: Page) -> None:
 
 def test_the_network_is_gone(page: Page, context: BrowserContext) -> None:
     context.set_offline(True)
-    drop(page, picture=GOLDEN.image)
+    drop(page, picture=GOLDEN.picture)
     expect_problem(page, "The service can't be reached", "Is the network there", again=True)
     context.set_offline(False)
     page.get_by_role("button", name="Try again").click()
@@ -117,7 +117,7 @@ def test_something_else_answers(page: Page) -> None:
     ):
         given.clear()
         given.update(answer)
-        drop(page, picture=GOLDEN.image)
+        drop(page, picture=GOLDEN.picture)
         expect_problem(page, title, detail, again)
 
 
@@ -127,7 +127,7 @@ def test_no_file_was_dropped(page: Page) -> None:
 
 
 def test_of_several_files_the_first_is_taken_and_it_is_said(page: Page) -> None:
-    drop(page, first=GOLDEN.image, second=GOLDEN.image)
+    drop(page, first=GOLDEN.picture, second=GOLDEN.picture)
     page.get_by_role("region", name="What was found").wait_for()
     expect(page.get_by_role("alert")).to_contain_text("This is the first of 2.")
     expect(page.locator("#caption")).to_contain_text("first · 640 \N{MULTIPLICATION SIGN} 480")
@@ -144,7 +144,7 @@ def test_a_picture_that_neither_can_draw_still_has_its_table(page: Page) -> None
 
     page.route("**/predict*", refuse_pictures)
     page.evaluate("() => { window.createImageBitmap = () => Promise.reject(new Error('no')); }")
-    choose(page, "wide.tiff", GOLDEN.image)
+    choose(page, "wide.tiff", GOLDEN.picture)
     assert [row[0] for row in rows(page)] == [row[0] for row in as_rows(EXPECTED)]
     expect(page.locator("#picture")).to_be_hidden()
     page.get_by_role("button", name="Save picture").click()

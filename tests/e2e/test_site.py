@@ -34,7 +34,7 @@ def url(lab: Lab, machine: str, path: str = "") -> str:
 
 
 def assert_answers_rightly(lab: Lab, machine: str) -> None:
-    assert differences(GOLDEN.expected, Client(url(lab, machine), retries=0).predict(GOLDEN.image)) == []
+    assert differences(GOLDEN.expected, Client(url(lab, machine), retries=0).predict(GOLDEN.picture)) == []
 
 
 def journal(lab: Lab, machine: str) -> str:
@@ -99,7 +99,7 @@ def test_the_page_comes_through_nginx(lab: Lab, machine: str) -> None:
     style = requests.get(url(lab, machine, "/" + re.search(r"web/\w+/page\.css", page.text)[0]), timeout=30)
     assert style.headers["Content-Encoding"] == "gzip"
     assert "immutable" in style.headers["Cache-Control"]
-    assert requests.get(url(lab, machine, "/sample.jpg"), timeout=30).content == GOLDEN.image
+    assert requests.get(url(lab, machine, "/sample.jpg"), timeout=30).content == GOLDEN.picture
 
 
 @each_machine
@@ -209,7 +209,7 @@ def test_a_model_of_ones_own_and_a_changed_setting_reach_the_service_and_go_back
     own = json.dumps({"app_model": str(write_model(tmp_path / "mine")), "app_confidence": 0.99999})
     assert lab.playbook("site.yml", "--limit", machine, "-e", own).changed > 0
     assert Client(url(lab, machine)).info()["model"]["name"] == "mine"
-    assert Client(url(lab, machine), retries=0).predict(GOLDEN.image) == []
+    assert Client(url(lab, machine), retries=0).predict(GOLDEN.picture) == []
     again = lab.playbook("site.yml", "--limit", machine, "-e", own)
     assert again.changed == 0, again.output
     assert lab.playbook("site.yml", "--limit", machine).changed > 0
@@ -269,7 +269,7 @@ def test_killing_every_process_of_the_service_loses_no_request(lab: Lab) -> None
 
     def ask() -> None:
         while not stop.is_set():
-            response = requests.post(url(lab, machine, "/predict"), data=GOLDEN.image, timeout=100)
+            response = requests.post(url(lab, machine, "/predict"), data=GOLDEN.picture, timeout=100)
             statuses.append(response.status_code)
 
     def answered(more: int) -> Callable[[], bool]:

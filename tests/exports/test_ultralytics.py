@@ -54,7 +54,7 @@ _ANCHORS = [[10, 13, 16, 30, 33, 23], [30, 61, 62, 45, 59, 119], [116, 90, 156, 
 
 def picture(kind: str) -> np.ndarray:
     """A real scene, uint8 (height, width, 3) BGR, of another form for each of `_PICTURES`."""
-    image = cv2.imdecode(np.frombuffer(find_source("roadsigns").golden.image, np.uint8), cv2.IMREAD_COLOR)
+    image = cv2.imdecode(np.frombuffer(find_source("roadsigns").golden.picture, np.uint8), cv2.IMREAD_COLOR)
     width, height = {"wide": (701, 333), "tall": (301, 640), "tiny": (57, 41), "exact": (320, 256)}[kind]
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 

@@ -57,7 +57,7 @@ class Rehearsal:
 
     def assert_predicts(self, name: str = "barevision-1") -> None:
         """Asks for a prediction, from outside."""
-        assert differences(GOLDEN.expected, Client(self.url(name), retries=0).predict(GOLDEN.image)) == []
+        assert differences(GOLDEN.expected, Client(self.url(name), retries=0).predict(GOLDEN.picture)) == []
 
 
 @pytest.fixture(scope="module")

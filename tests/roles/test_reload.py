@@ -21,7 +21,7 @@ from tests.roles.rendering import ROOT, Site, settings, unit_values
 from tests.support.darknet_files import write_model
 from tests.support.waiting import wait_until
 
-GOLDEN = find_source("roadsigns").golden.image
+GOLDEN = find_source("roadsigns").golden.picture
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,8 @@ class FakeEngine:
 
     input_size: tuple[int, int]
     infer: Callable[[np.ndarray], np.ndarray]
-    precision: str = "float32"
 
     @classmethod
     def like(cls, engine: Engine) -> FakeEngine:
         """One that answers as `engine` does at first: a service tries its model when it starts."""
-        return cls(engine.input_size, engine.infer, engine.precision)
+        return cls(engine.input_size, engine.infer)

@@ -44,16 +44,16 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_bytes_paths_and_open_files_are_predicted(url: str, tmp_path: Path) -> None:
     path = tmp_path / "signs.jpg"
-    path.write_bytes(GOLDEN.image)
+    path.write_bytes(GOLDEN.picture)
     with Client(url) as client:
-        found = client.predict(GOLDEN.image)
+        found = client.predict(GOLDEN.picture)
         assert differences(GOLDEN.expected, found) == []
-        for image in (path, str(path), io.BytesIO(GOLDEN.image)):
+        for image in (path, str(path), io.BytesIO(GOLDEN.picture)):
             assert client.predict(image) == found
 
 
 def test_thresholds_reach_the_service(url: str) -> None:
-    assert len(Client(url).predict(GOLDEN.image, confidence=0.01, nms=0.9)) > len(GOLDEN.expected)
+    assert len(Client(url).predict(GOLDEN.picture, confidence=0.01, nms=0.9)) > len(GOLDEN.expected)
 
 
 def test_parameters_are_those_of_the_api() -> None:
@@ -68,9 +68,9 @@ def test_parameters_are_those_of_the_api() -> None:
 
 
 def test_the_annotated_picture_is_the_services_jpeg(url: str) -> None:
-    service = requests.post(f"{url}/predict", data=GOLDEN.image, headers={"Accept": "image/jpeg"}, timeout=30)
+    service = requests.post(f"{url}/predict", data=GOLDEN.picture, headers={"Accept": "image/jpeg"}, timeout=30)
     assert service.headers["Content-Type"] == "image/jpeg"
-    assert Client(url).annotate(GOLDEN.image) == service.content
+    assert Client(url).annotate(GOLDEN.picture) == service.content
 
 
 @pytest.mark.parametrize("status", [503, 429])

@@ -17,7 +17,7 @@ from barevision.pictures.decode import decode_image, encode_image
 @pytest.fixture(scope="module")
 def large_photo() -> bytes:
     """The golden image, four times as large: a side of the network is a sixth of it."""
-    image = decode_image(find_source("roadsigns").golden.image, 10**6)
+    image = decode_image(find_source("roadsigns").golden.picture, 10**6)
     return encode_image(cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC), ".jpg")
 
 

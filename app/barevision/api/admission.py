@@ -22,9 +22,8 @@ def places(threads: float) -> float:
 class Admission:
     """Places for requests that predict or wait to, and turns for those that predict.
 
-    A request without a place is refused at once. One with a place waits for its turn, and no longer than
-    `queue_seconds`: what waited outside instead, in Gunicorn's pool of threads, would wait without limit, and health
-    checks behind it.
+    A request without a place is refused at once. One with a place waits for its turn, `queue_seconds` at most. Without
+    places, requests would wait in the queue of Gunicorn's thread pool, without limit, and health checks behind them.
 
     :param turns: how many pictures are decoded, and in memory, at once.
     """
@@ -37,14 +36,16 @@ class Admission:
 
     @contextlib.contextmanager
     def place(self, environ: dict) -> Iterator[None]:
-        """A place for the request `environ` (WSGI's). A server that does not say its threads has places without limit.
+        """A place for the request `environ` (WSGI's).
+
+        There are places without limit where the server does not say how many threads it has.
 
         :raises BusyError: all places are taken.
         """
         limit = places(environ.get(THREADS, math.inf))
         with self._lock:
             if self._in_hand >= limit:
-                raise BusyError(f"all {limit} places are taken by requests that are predicted or wait")
+                raise BusyError(f"all {limit} places are taken by requests that predict or wait")
             self._in_hand += 1
         try:
             yield

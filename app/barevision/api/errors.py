@@ -17,13 +17,12 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
 )
 
+from barevision.api.metrics import METHODS
 from barevision.api.service import current_service
 from barevision.errors import BusyError, PictureError, PictureTooLargeError, UnknownLabelError
 
 _RETRY_SECONDS = 1
 _QUOTED_CHARACTERS = 80
-# Those that routes have, in the order in which errors name them.
-_METHODS = ("GET", "POST", "HEAD", "OPTIONS")
 
 #: The header that an answer 503 has beside the usual ones, for the OpenAPI document.
 RETRY_HEADER = {"Retry-After": {"description": "Seconds after which to come back"}}
@@ -63,7 +62,7 @@ def quoted(value: object) -> str:
 
 
 def explain(error: Exception) -> Problem:
-    """`error`, one of those that `register_errors` handles, for clients.
+    """What clients are told of `error`, which is of a kind that `register_errors` handles.
 
     An error that nobody foresaw is a 500 that tells nothing of the inside.
     """
@@ -86,7 +85,7 @@ def explain(error: Exception) -> Problem:
         case NotFound() if error.description == NotFound.description:
             detail = f"there is nothing at {quoted(request.path)}; /docs shows what there is"
         case MethodNotAllowed():
-            allowed = ", ".join(sorted(error.valid_methods or (), key=_METHODS.index))
+            allowed = ", ".join(sorted(error.valid_methods or (), key=METHODS.index))
             method = request.method[:_QUOTED_CHARACTERS]
             detail = f"{quoted(request.path)} does not allow {method}; allowed: {allowed}"
         case HTTPException() if not isinstance(error, InternalServerError):

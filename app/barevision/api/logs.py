@@ -9,7 +9,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 
 class _RequestId(logging.Filter):
-    """Gives what is logged while a request is handled its ID."""
+    """Adds a request's ID to each line that is logged while the request is handled."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if has_request_context() and "record" in g and not hasattr(record, "request_id"):

@@ -14,7 +14,8 @@ from prometheus_client import (
 
 # From a tenth of a millisecond, what waiting costs when nobody waits, to the longest that a request may wait.
 _BUCKETS = (0.0001, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_METHODS = ("GET", "HEAD", "OPTIONS", "POST")
+#: The methods that routes have, in the order in which errors name them.
+METHODS = ("GET", "POST", "HEAD", "OPTIONS")
 
 # Prometheus' client would add a line for when each number was first counted: as many lines again, which nobody reads.
 disable_created_metrics()
@@ -47,7 +48,7 @@ class Metrics:
         :param path: the path as routes name it, "/v2/models/<name>"; None where there is no such path.
         """
         # Clients may invent methods and paths; each new one would cost memory here and in Prometheus.
-        self._requests.labels(method if method in _METHODS else "other", path or "other", status).inc()
+        self._requests.labels(method if method in METHODS else "other", path or "other", status).inc()
 
     def time(self, stage: str, seconds: float) -> None:
         """Notes how long the stage of a prediction took."""

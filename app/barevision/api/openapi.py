@@ -53,8 +53,9 @@ def operation(summary: str, **described: Any) -> Callable[[View], View]:
     :param answers: what it answers, by status and media type.
     :param query: its query parameters.
     :param body: what it takes, by media type.
-    :param errors: the statuses that it answers with `error`, by media type: a problem document if not given.
-    :param headers: request headers that it needs.
+    :param errors: the statuses of its errors.
+    :param error: what those answers contain, by media type; a problem document if not given.
+    :param headers: the request headers that it reads, by name, each with its schema; none is required.
     """
 
     def note(view: View) -> View:
@@ -114,7 +115,7 @@ def _response(spec: APISpec, description: str, content: Content, headers: Iterab
 
 
 def _parameters(rule: Rule, described: Operation, choices: dict[str, list[str]]) -> list[dict]:
-    """Those of the path, the query and the headers, in OpenAPI's words."""
+    """The parameters in the path, the query and the headers, in OpenAPI's words."""
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in sorted(rule.arguments)
     ]

@@ -14,7 +14,7 @@ _FOLDER = Path(web.__file__).parent
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _YEAR = 365 * 24 * 3600
 
-#: Nothing from elsewhere, nothing inline, no string that becomes markup.
+# Nothing from elsewhere, nothing inline, no string that becomes markup.
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -72,7 +72,7 @@ def sample() -> Response:
     golden = current_service().detector.model.golden
     if golden is None:
         abort(404, "the model has no golden image")
-    return _cached(Response(golden.image, content_type="image/jpeg"))
+    return _cached(Response(golden.picture, content_type="image/jpeg"))
 
 
 def _cached(response: Response) -> Response:

@@ -22,11 +22,11 @@ def _labels(text: str) -> str:
 
 
 class SelectionParameters(BaseModel):
-    """Which objects to answer. Anything else is an error."""
+    """Which detections to answer. Any other parameter is an error."""
 
     model_config = ConfigDict(extra="forbid")
 
-    confidence: float | None = Field(None, ge=0, le=1, description="Objects above it are answered")
+    confidence: float | None = Field(None, ge=0, le=1, description="Detections above it are answered")
     nms: float | None = Field(
         None, ge=0, le=1, description="Of two boxes that overlap more, the less confident one goes"
     )

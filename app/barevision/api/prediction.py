@@ -19,7 +19,7 @@ from werkzeug.exceptions import ClientDisconnected
 from barevision.api.record import current_record
 from barevision.api.service import current_service
 from barevision.detection.selection import Selection
-from barevision.detector import Answer, Stopwatch
+from barevision.detector import Answer
 from barevision.errors import BusyError
 
 
@@ -29,18 +29,16 @@ def turn() -> Iterator[None]:
 
     :raises BusyError: no place, or no turn in time.
     """
-    service, watch = current_service(), Stopwatch()
+    service = current_service()
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(service.admission.place(request.environ))
-            with service.metrics.waiting.track_inprogress():
-                stack.enter_context(service.admission.turn())
+            with current_record().timed("wait"):
+                stack.enter_context(service.admission.place(request.environ))
+                with service.metrics.waiting.track_inprogress():
+                    stack.enter_context(service.admission.turn())
         except BusyError:
             service.metrics.refused.inc()
             raise
-        finally:
-            watch.lap("wait")
-            current_record().lap("wait", watch.seconds["wait"])
         stack.enter_context(service.metrics.in_flight.track_inprogress())
         yield
 
@@ -63,7 +61,7 @@ def predict(picture: bytes, selection: Selection, max_side: int | None = None, f
                 raise ClientDisconnected
     answer = current_service().detector.answer(picture, selection, max_side, full_size)
     for stage, seconds in answer.seconds.items():
-        record.lap(stage, seconds)
+        record.add(stage, seconds)
     height, width = answer.size
     record.sizes.append([width, height])
     record.detections = (record.detections or 0) + len(answer.detections)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flask import Flask, Response, g, request
@@ -47,14 +49,23 @@ class Record:
         """Since the request began."""
         return (time.perf_counter() - self.began) * 1000
 
-    def lap(self, stage: str, seconds: float) -> None:
+    @contextlib.contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the time that passes within to the stage's, also if it ends in an error."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - began)
+
+    def add(self, stage: str, seconds: float) -> None:
         """Adds to the stage's time: a request may have several pictures."""
         self.seconds[stage] = self.seconds.get(stage, 0) + seconds
         self.metrics.time(stage, seconds)
 
 
 def current_record() -> Record:
-    """That of the current request."""
+    """The record of the current request."""
     return g.record
 
 

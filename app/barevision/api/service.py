@@ -46,5 +46,5 @@ def make_service(detector: Detector) -> Service:
 
 
 def current_service() -> Service:
-    """That of Flask's current app."""
+    """The service of Flask's current app."""
     return current_app.extensions["barevision"]

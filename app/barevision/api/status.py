@@ -116,7 +116,7 @@ def info() -> dict:
         "version": __version__,
         "commit": release_commit(Path(__file__)),
         "model": {"name": detector.model.name, "labels": detector.model.labels, "input_size": [width, height]},
-        "engine": {"name": settings.engine, "precision": detector.engine.precision, "threads": settings.threads},
+        "engine": {"name": settings.engine, "precision": "float32", "threads": settings.threads},
         "limits": {
             "max_bytes": settings.max_bytes,
             "max_pixels": settings.max_pixels,

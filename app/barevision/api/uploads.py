@@ -12,8 +12,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from barevision.api.service import current_service
 
-# {"image": "<base64>"} with a data URL has two of these marks. Each one more may be a value to make or a level to
-# descend.
+# Each value and each level of nesting in JSON costs one of these marks, so counting them bounds what json.loads has to
+# build. An honest {"image": "<base64>"} has one, or two with a data URL.
 _JSON_MARKS = (b"{", b"[", b",")
 _MOST_JSON_MARKS = 100
 _FIELDS_CHARACTERS = 200
@@ -38,7 +38,10 @@ class Upload:
 
 
 def read_uploads() -> list[Upload]:
-    """At least one: the files of a form in their order, the base64 in a JSON object, or else the body as it is."""
+    """The request's pictures, at least one: a form's files in order, the base64 in a JSON object, or else the body.
+
+    :raises HTTPException: 400 without a picture, 413 if the body is too large, 415 if it is compressed.
+    """
     if request.mimetype == "multipart/form-data":
         _refuse_compression()
         uploads = [Upload(file.filename or "", file.read) for _, file in request.files.items(multi=True)]
@@ -64,7 +67,10 @@ def read_uploads() -> list[Upload]:
 
 
 def read_body() -> bytes:
-    """The body as it is."""
+    """The body as it is.
+
+    :raises HTTPException: 413 if it is too large, 415 if it is compressed.
+    """
     _refuse_compression()
     # Without cache=False, Flask would keep a second reference to it until the answer is sent.
     body = request.get_data(cache=False)
@@ -92,7 +98,7 @@ def parse_json(body: bytes, expected: str) -> object:
 
 
 def decode_base64(text: str) -> bytes:
-    """The bytes in `text`, which may be a `data:` URL and have line breaks, as mail's and base64(1)'s has.
+    """The bytes in `text`, which may be a `data:` URL, and have line breaks as base64 in mail and from base64(1) has.
 
     :raises ValueError: it is not base64.
     """

@@ -165,7 +165,7 @@ def check(model: str | None, models_dir: Path | None, url: str | None, as_json: 
         else:
             # The golden answer was given at the default thresholds, whatever the service is set to.
             default = Selection()
-            answer = client.predict(golden.image, confidence=default.confidence, nms=default.nms)
+            answer = client.predict(golden.picture, confidence=default.confidence, nms=default.nms)
     else:
         detector = load_detector(settings, progress())
         golden = detector.model.golden
@@ -180,7 +180,7 @@ def check(model: str | None, models_dir: Path | None, url: str | None, as_json: 
 
 
 def _require_served(source: ModelSource, client: Client) -> None:
-    """:raises WrongAnswerError: the service has another model, or this one in another size."""
+    """Raises `WrongAnswerError` if the service has another model, or this one in another size."""
     model = client.info().get("model", {})
     expected = {"name": source.name}
     if source.input_size:
@@ -191,7 +191,7 @@ def _require_served(source: ModelSource, client: Client) -> None:
 
 
 def _compare(golden: Golden, answer: list[Detection], as_json: bool) -> None:
-    """Prints both answers. :raises WrongAnswerError: they differ."""
+    """Prints both answers. Raises `WrongAnswerError` if they differ."""
     both = {"expected": golden.expected, "found": answer}
     if as_json:
         rows = {name: [detection.to_json() for detection in detections] for name, detections in both.items()}

@@ -77,15 +77,10 @@ def predict(
     settings = load_settings(model=model)
     parameters = {name: value for name, value in parameters.items() if value is not None and value is not False}
     if "classes" in parameters:
-        labels = [label.strip() for label in parameters["classes"].split(",")]
-        if not all(labels):
-            text = parameters["classes"]
-            words = f"{text!r} has an empty label; separate labels with commas"
-            raise click.BadParameter(words, param_hint="--classes")
-        parameters["classes"] = labels
+        parameters["classes"] = _labels(parameters["classes"])
     status, answers, counter = 0, {}, _Counter(len(pictures))
     try:
-        ask = _service(url, parameters) if url else _detector(settings, parameters)
+        ask = _ask_service(url, parameters) if url else _ask_here(settings, parameters)
         rows = csv.writer(sys.stdout, lineterminator="\n")
         if as_csv:
             rows.writerow(["file", "label", "confidence", "x", "y", "width", "height"])
@@ -106,15 +101,10 @@ def predict(
             counter.clear()
             answers[picture.name] = [detection.to_json() for detection in detections]
             if as_csv:
-                rows.writerows(
-                    [name, detection.label, detection.confidence, *detection.box] for detection in detections
-                )
+                rows.writerows([name, one.label, one.confidence, *one.box] for one in detections)
                 sys.stdout.flush()
             elif not as_json:
-                click.echo(f"{name}: {len(detections)} object{'' if len(detections) == 1 else 's'}")
-                for detection in detections:
-                    x, y, width, height = detection.box
-                    click.echo(f"  {detection.confidence:.3f}  {detection.label:<16} {width}x{height} at {x},{y}")
+                _print(name, detections)
             counter.count()
         counter.summarize()
     except KeyboardInterrupt:
@@ -156,8 +146,15 @@ class _Counter:
             click.echo(f"{self._failed} of {self._count} pictures failed", err=True)
 
 
-def _detector(settings: Settings, parameters: dict) -> Callable[[bytes], list[Detection]]:
-    """Predicts in this process."""
+def _labels(text: str) -> list[str]:
+    labels = [label.strip() for label in text.split(",")]
+    if not all(labels):
+        raise click.BadParameter(f"{text!r} has an empty label; separate labels with commas", param_hint="--classes")
+    return labels
+
+
+def _ask_here(settings: Settings, parameters: dict) -> Callable[[bytes], list[Detection]]:
+    """A function that predicts a picture in this process."""
     detector = load_detector(settings, progress())
     try:
         selection = detector.selection(**parameters)
@@ -166,14 +163,21 @@ def _detector(settings: Settings, parameters: dict) -> Callable[[bytes], list[De
     return lambda data: detector.answer(data, selection).detections
 
 
-def _service(url: str, parameters: dict) -> Callable[[bytes], list[Detection]]:
-    """Asks the service at `url`."""
+def _ask_service(url: str, parameters: dict) -> Callable[[bytes], list[Detection]]:
+    """A function that asks the service at `url`."""
     client = Client(url)
     return lambda data: client.predict(data, **parameters)
 
 
+def _print(name: str, detections: list[Detection]) -> None:
+    click.echo(f"{name}: {len(detections)} object{'' if len(detections) == 1 else 's'}")
+    for detection in detections:
+        x, y, width, height = detection.box
+        click.echo(f"  {detection.confidence:.3f}  {detection.label:<16} {width}x{height} at {x},{y}")
+
+
 def _check_targets(pictures: list[Picture], folder: Path) -> None:
-    """:raises click.UsageError: an annotated picture would replace a given one, or another annotated one."""
+    """Raises `click.UsageError` if an annotated picture would replace a given one, or another annotated one."""
     originals = {picture.path.resolve(): picture.name for picture in pictures if picture.path}
     targets: dict[Path, Picture] = {}
     for picture in pictures:

@@ -1,7 +1,7 @@
 """The sections of a Darknet network that detect: boxes and scores, made of the numbers that each cell answers.
 
-Each function adds its section's nodes to the graph and its boxes to `Graph.boxes`. It returns its input, because a
-section after it that does not name another source goes on from there.
+Each function adds its section's nodes to the graph and its boxes to `Graph.boxes`. It returns its input, because the
+next section takes that as its source unless it names another.
 """
 
 from __future__ import annotations

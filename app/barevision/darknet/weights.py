@@ -90,4 +90,4 @@ def _header_bytes(path: Path) -> int:
         raise DarknetError(
             f"{path.name} starts with version {major}.{minor}, expected 0.1 or 0.2; this is not a .weights file"
         )
-    return 20 if major * 10 + minor >= 2 else 16
+    return 20 if minor == 2 else 16

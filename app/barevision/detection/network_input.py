@@ -10,7 +10,7 @@ from barevision.detection.network_output import Fit
 _GREY = (114, 114, 114)
 
 
-def to_blob(image: np.ndarray, size: tuple[int, int], fit: Fit = "stretch") -> np.ndarray:
+def to_blob(image: np.ndarray, size: tuple[int, int], fit: Fit) -> np.ndarray:
     """`image`, uint8 (height, width, 3) BGR, as a network's input of `size` (height, width).
 
     Darknet's networks are given a stretched image, as the tutorial does: thresholds that somebody tuned against it stay

@@ -13,8 +13,6 @@ class Engine(Protocol):
 
     #: The network's input, (height, width) in pixels.
     input_size: tuple[int, int]
-    #: The type of the numbers that go in and come out, such as "float32".
-    precision: str
 
     def infer(self, blob: np.ndarray) -> np.ndarray:
         """From float32 (1, 3, height, width), RGB, 0 to 1, to float32 (a, b): one picture's raw detections."""

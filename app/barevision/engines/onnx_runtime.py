@@ -12,7 +12,6 @@ from barevision.errors import EngineError
 # The Linux wheel sends telemetry unless it is told not to.
 onnxruntime.disable_telemetry_events()
 
-_PRECISIONS = {"tensor(float)": "float32"}
 _LOG_ONLY_FATAL = 4
 
 
@@ -24,9 +23,8 @@ class OnnxRuntimeEngine:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         self._session = _session(path, options)
-        source = self._session.get_inputs()[0]
-        self.input_size = (source.shape[2], source.shape[3])
-        self.precision = _PRECISIONS[source.type]
+        _, _, height, width = self._session.get_inputs()[0].shape
+        self.input_size = (height, width)
 
     def infer(self, blob: np.ndarray) -> np.ndarray:
         return _run(self._session, blob)[0][0]

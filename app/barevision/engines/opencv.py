@@ -23,9 +23,8 @@ class OpenCVEngine:
         # OpenCV keeps this number for the whole process, not for the network.
         cv2.setNumThreads(threads)
         self._lock = threading.Lock()
-        source = onnx.load(path).graph.input[0].type.tensor_type
-        self.input_size = (source.shape.dim[2].dim_value, source.shape.dim[3].dim_value)
-        self.precision = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(source.elem_type)).name
+        _, _, height, width = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+        self.input_size = (height.dim_value, width.dim_value)
 
     def infer(self, blob: np.ndarray) -> np.ndarray:
         with self._lock:

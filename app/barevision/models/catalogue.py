@@ -51,8 +51,8 @@ def _find(reference: Reference, models: Path | None) -> ModelSource:
         return _catalogue()[what]
     if reference.is_url:
         return url_source(what)
+    # pathlib raises an error for a text that is too long to be a path; os.path says no.
     path = Path(os.path.expanduser(what))  # noqa: PTH111
-    # pathlib raises an error for a text that can't be a path.
     if os.path.isdir(path):  # noqa: PTH112
         return folder_source(path.resolve(), f"Your own model in {path}")
     if os.path.isfile(path) and path.suffix == ".onnx":  # noqa: PTH113

@@ -13,7 +13,7 @@ from barevision.objects import Detection, differences, parse_detections
 class Golden:
     """An encoded picture, and what a model must detect on it at the tutorial's thresholds."""
 
-    image: bytes
+    picture: bytes
     expected: list[Detection]
 
     @classmethod

@@ -15,7 +15,7 @@ _FILE = "source.json"
 
 @dataclass(frozen=True)
 class Pin:
-    """The address of a model that is not in the catalogue, and the sha256 of its weights; None where nobody said it."""
+    """The address of a model that is not in the catalogue, and the sha256 of its weights; each None if not given."""
 
     url: str | None = None
     sha256: str | None = None

@@ -41,7 +41,7 @@ def parse_reference(text: str) -> Reference:
 
     :raises ModelError: the size or the hash can't be one.
     """
-    # pathlib raises an error for a text that can't be a path, such as one with a null byte; os.path says no.
+    # pathlib raises an error for a text that is too long to be a path; os.path says no.
     if os.path.exists(os.path.expanduser(text)):  # noqa: PTH110, PTH111
         return Reference(text)
     rest, separator, sha256 = text.partition("#sha256=")
@@ -63,7 +63,7 @@ def parse_reference(text: str) -> Reference:
 
 
 def check_sha256(text: str) -> None:
-    """:raises ModelError: `text` is not a SHA-256 in hexadecimal."""
+    """Raises `ModelError` if `text` is not a SHA-256 in hexadecimal."""
     if not re.fullmatch("[0-9a-fA-F]{64}", text):
         raise ModelError(
             f"{text[:80]!r} is not a sha256, expected 64 hexadecimal digits, as 'sha256sum FILE' prints them"

@@ -25,9 +25,10 @@ _TEXT_THREAD = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
 _TEXT_SHARE_OF_AREA, _TEXT_SHARE_OF_SIDE = 1 / 38, 1 / 9
 _SMALLEST_TEXT = 11
 _LINE_HEIGHT, _BASELINE = 1.3, 1.0
-# A tag may be half as wide as the image, or so many lines' heights if that is more.
+# A tag may be half as wide as the image, or so many times as wide as its text is high if that is more.
 _LONGEST_TEXT = 12
-_LINE_SHARE = 1 / 250
+# A box's line is as thick as this share of the square root of the image's area.
+_STROKE_SHARE = 1 / 250
 _CONTRAST_LUMA = 140
 # A tag that would lie on others with more than this share of it is left out.
 _MOST_COVERED = 0.05
@@ -54,7 +55,7 @@ def annotate(image: np.ndarray, detections: Sequence[Detection]) -> np.ndarray:
     """
     drawn = image.copy()
     height, width = image.shape[:2]
-    thickness = max(1, round(math.sqrt(height * width) * _LINE_SHARE))
+    thickness = max(1, round(math.sqrt(height * width) * _STROKE_SHARE))
     text_size = round(min(math.sqrt(height * width) * _TEXT_SHARE_OF_AREA, min(height, width) * _TEXT_SHARE_OF_SIDE))
     # The least confident ones are drawn first, so that the surest boxes and tags lie on top.
     for detection in reversed(detections):

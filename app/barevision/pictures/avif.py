@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from barevision.errors import PictureError, PictureTooLargeError
 
-# A photo has a dozen boxes, and a handful of units in each of at most a hundred tiles.
+# A photo has a dozen boxes, and a handful of units in each of at most 256 tiles.
 _MAX_BOXES = 10_000
 _MAX_UNITS = 10_000
 # For each item that these boxes name, libavif goes through all of them, and Pillow holds Python's lock meanwhile:
@@ -29,7 +29,7 @@ _SEQUENCE_HEADER_BYTES = 1024
 
 
 def check_avif_items(data: bytes) -> None:
-    """:raises PictureError: the AVIF file `data` names so many items that decoders take minutes to open it."""
+    """Raises `PictureError` if the AVIF file `data` names so many items that opening it stops the service."""
     length, seen = 0, set()
     # Of each box that contains others there is one, or this would itself take long: meta, and iprp in it.
     waiting = [(b"", memoryview(data))]

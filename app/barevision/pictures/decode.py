@@ -148,7 +148,7 @@ def _imdecode(data: bytes, flags: int) -> np.ndarray:
 
 
 def _check_decoded(image: np.ndarray, size: tuple[int, int]) -> None:
-    """:raises PictureError: `image` does not have the (width, height) `size`, which boxes rest on."""
+    """Raises `PictureError` if `image` does not have the (width, height) `size`, which boxes rest on."""
     height, width = image.shape[:2]
     if (width, height) != size:
         raise PictureError(f"the picture is damaged: it has {width}x{height} pixels where its header says {size}")

@@ -1,8 +1,8 @@
 """Gunicorn's worker for Barevision: it tells the app how many threads it has, and sends an answer whole or not at all.
 
 Gunicorn sends an answer's headers first and its body after them. If a worker dies in between, NGINX has half an answer,
-which it can't ask for again. An answer that is sent in one piece is either complete or not begun, and one that is not
-begun NGINX gets from the next worker.
+which it can't ask for again. An answer that is sent in one piece is either complete or not begun; if it is not
+begun, NGINX asks the next worker.
 
 NGINX also takes a connection for dead if it is closed before NGINX could send the whole request. So the app's refusals,
 which need no body, are sent only once the body has arrived.
@@ -72,6 +72,7 @@ class _BufferedSocket:
         self._parts.append(data)
 
     def sendfile(self, *arguments: Any, **named: Any) -> int:
+        """A file is not held in memory: only Swagger UI's are sent so, which a client can ask for again."""
         self.flush()
         return self._sock.sendfile(*arguments, **named)
 

@@ -81,7 +81,7 @@ def test_two_pictures_are_never_saved_as_one(model: Path, picture: Path, tmp_pat
 
 def test_what_is_selected(tmp_path: Path) -> None:
     signs = tmp_path / "signs.jpg"
-    signs.write_bytes(find_source("roadsigns").golden.image)
+    signs.write_bytes(find_source("roadsigns").golden.picture)
 
     def answer(*options: object) -> list[dict]:
         return json.loads(run("predict", signs, "--json", "--confidence", 0, *options).stdout)
@@ -142,10 +142,10 @@ def test_ctrl_c_keeps_what_was_done(model: Path, picture: Path) -> None:
 
 def test_pictures_are_predicted_by_a_service(url: str, tmp_path: Path) -> None:
     golden, path = find_source("roadsigns").golden, tmp_path / "signs.jpg"
-    path.write_bytes(golden.image)
+    path.write_bytes(golden.picture)
     result = run("predict", path, "--url", url, "--json", "--save", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    direct = requests.post(f"{url}/predict", data=golden.image, timeout=30).json()
+    direct = requests.post(f"{url}/predict", data=golden.picture, timeout=30).json()
     assert json.loads(result.stdout) == direct
     assert (tmp_path / "out" / "signs.jpg").exists()
     assert differences(golden.expected, detections(direct)) == []

@@ -33,14 +33,14 @@ def health(url: str) -> str:
 
 def test_a_free_port_is_chosen_and_told() -> None:
     with serving() as (url, *_):
-        assert differences(GOLDEN.expected, Client(url).predict(GOLDEN.image)) == []
+        assert differences(GOLDEN.expected, Client(url).predict(GOLDEN.picture)) == []
     assert not Client(url).ready()
 
 
 def test_production_is_gunicorn() -> None:
     with serving("--production", "--model", "roadsigns") as (url, *_):
         wait_until(Client(url).ready, "the service is ready")
-        response = requests.post(f"{url}/predict", data=GOLDEN.image, timeout=30)
+        response = requests.post(f"{url}/predict", data=GOLDEN.picture, timeout=30)
         assert response.headers["Server"].startswith("gunicorn")
         assert differences(GOLDEN.expected, parse_detections(response.content)) == []
     assert not Client(url).ready()

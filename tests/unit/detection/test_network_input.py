@@ -31,7 +31,7 @@ def test_a_stretched_image_needs_no_mapping_back() -> None:
 def test_the_blob_is_stretched_rgb() -> None:
     image = np.zeros((10, 20, 3), np.uint8)
     image[:, :10] = (255, 0, 51)
-    blob = to_blob(image, (4, 8))
+    blob = to_blob(image, (4, 8), "stretch")
     assert blob.shape == (1, 3, 4, 8)
     np.testing.assert_allclose(blob[0, :, 0, 0], [0.2, 0, 1], atol=1e-6)
     np.testing.assert_allclose(blob[0, :, 0, -1], 0)

@@ -25,7 +25,6 @@ def test_a_network_is_loaded_with_its_input_and_answers(tmp_path: Path, name: st
     model = build(TINY_CFG)
     engine = load_engine(name, write_network(tmp_path / "tiny.onnx", model), threads=1)
     assert engine.input_size == (32, 64)
-    assert engine.precision == "float32"
     (blob,) = blobs(1)
     answer = engine.infer(blob)
     assert answer.dtype == np.float32

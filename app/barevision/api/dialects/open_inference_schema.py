@@ -53,7 +53,7 @@ class InferenceRequest(_Request):
 
 
 class TensorMetadata(BaseModel):
-    """A tensor's form; -1 stands for the number of objects."""
+    """A tensor's form; -1 stands for the number of detections."""
 
     name: str
     datatype: str

@@ -14,7 +14,6 @@ from barevision.api.record import current_record
 from barevision.api.service import current_service
 from barevision.api.uploads import PICTURE_BODY, PICTURE_FORM, Upload, read_uploads
 from barevision.detection.selection import Selection
-from barevision.detector import Stopwatch
 from barevision.errors import PictureError, SideTooLongError
 from barevision.objects import Detection
 from barevision.pictures.annotate import annotate
@@ -78,10 +77,8 @@ def _annotated(uploads: list[Upload], selection: Selection, media_type: str) -> 
         answer = predict(uploads[0].read(), selection, max_side=LARGEST_SIDES[extension], full_size=True)
     except SideTooLongError as error:
         raise NotAcceptable(f"{error} in {media_type}; ask for application/json") from None
-    watch = Stopwatch()
-    drawn = encode_image(annotate(answer.image, answer.detections), extension)
-    watch.lap("draw")
-    current_record().lap("draw", watch.seconds["draw"])
+    with current_record().timed("draw"):
+        drawn = encode_image(annotate(answer.image, answer.detections), extension)
     return Response(drawn, content_type=media_type)
 
 
