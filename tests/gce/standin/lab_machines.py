@@ -248,9 +248,14 @@ class LabMachines:
         init = self._init(name)
         if not init:
             return False
-        question = ["nsenter", "--all", "--target", str(init), "systemctl", "is-system-running", "--wait"]
+        inside = ["nsenter", "--all", "--target", str(init)]
+        question = [*inside, "systemctl", "is-system-running", "--wait"]
         done = subprocess.run(question, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        return done.stdout.strip() in ("running", "degraded")
+        if done.stdout.strip() not in ("running", "degraded"):
+            return False
+        # No unit of the machine waits for its network, so that one that has booted may not have its address yet.
+        question = [*inside, "/usr/lib/systemd/systemd-networkd-wait-online", "--timeout=10"]
+        return subprocess.run(question, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
 
 
 def _check_metadata(metadata: dict[str, str]) -> None:
