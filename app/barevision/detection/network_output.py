@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 Form = Literal["relative", "yolov5", "yolov8", "end-to-end"]
-Fit = Literal["stretch", "letterbox"]
+Fit = Literal["stretch", "letterbox", "darknet-letterbox"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Head:
         "yolov5": (N, 5 + C), the same box in pixels of the input, objectness, class probabilities;
         "yolov8": (4 + C, N), the same box in pixels of the input, scores: YOLOv8, YOLO11 and their kin;
         "end-to-end": (N, 6), left, top, right, bottom in pixels of the input, score, class number: chosen already.
-    :ivar fit: "stretch" to the input's size, or "letterbox": scaled and framed in grey.
+    :ivar fit: "stretch" to the input's size, or "letterbox": scaled and framed in grey, as Ultralytics does it;
+        "darknet-letterbox" as Darknet does it, with another grey and another rounding.
     """
 
     form: Form = "relative"
