@@ -223,7 +223,7 @@ def _recognize_head(model: onnx.ModelProto, metadata: dict[str, str], classes: i
         raise ModelError(f"answers {a * b} numbers, at most {LARGEST_OUTPUT} are allowed")
 
     if model.producer_name == "barevision" and b == 4 + classes:
-        return Head("relative", "stretch")
+        return Head("relative", "darknet-letterbox" if metadata.get("fit") == "darknet-letterbox" else "stretch")
     arguments = _read_literal(metadata, "args")
     has_nms = metadata.get("end2end") == "True" or (isinstance(arguments, dict) and arguments.get("nms") is True)
     # With one class, YOLOv5's rows have six numbers as well. Its exporter names no task, Ultralytics' does.

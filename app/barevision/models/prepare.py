@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from barevision.darknet.config import parse_config
-from barevision.darknet.graph import CONVERTER_VERSION, build_model
+from barevision.darknet.graph import CONVERTER_VERSION, build_model, input_fit
 from barevision.darknet.weights import Weights
 from barevision.detection.network_output import Head
 from barevision.errors import ModelError
@@ -112,9 +112,10 @@ def _read_network(source: ModelSource, folder: Path) -> Network:
     labels = [line.strip() for line in _read_text(paths["names"]).splitlines() if line.strip()]
     if not labels:
         raise ModelError(f"{paths['names']} has no names, expected one a line")
-    sections = parse_config(_read_text(paths["cfg"]), paths["cfg"].name)
+    # Only comments are anything but ASCII, and people write them in their own language's encoding.
+    sections = parse_config(paths["cfg"].read_bytes().decode("utf-8-sig", "replace"), paths["cfg"].name)
     model = build_model(sections, Weights(paths["weights"]), labels, source.input_size)
-    return Network(model.SerializeToString(), labels, Head())
+    return Network(model.SerializeToString(), labels, Head(fit=input_fit(sections)))
 
 
 def _read_text(path: Path) -> str:
