@@ -54,6 +54,7 @@ def convolutional(graph: Graph, section: Section, source: Feature) -> Feature:
             section.line_of("groups"),
         )
     kernel = _kernel(graph, section, (filters, source.channels // groups, size, size))
+    graph.kernels[len(graph.features)] = kernel
     name = graph.node(
         "Conv",
         [source.name, kernel.name, kernel.biases],
@@ -91,8 +92,7 @@ def _kernel(graph: Graph, section: Section, shape: tuple[int, int, int, int]) ->
     position = len(graph.features)
     if "share_index" not in section.options:
         kernel, biases = _kernel_and_biases(graph, section, shape)
-        graph.kernels[position] = Kernel(graph.floats(kernel), shape, graph.floats(biases))
-        return graph.kernels[position]
+        return Kernel(graph.floats(kernel), shape, graph.floats(biases))
     shared = section.integers("share_index")[0]
     shared = position + shared if shared < 0 else shared
     if shared not in graph.kernels or graph.kernels[shared].shape != shape:
