@@ -58,7 +58,7 @@ def gaussian_yolo(graph: Graph, section: Section, source: Feature) -> Feature:
     anchors = _masked_anchors(graph, section)
     names = ("x", "x_sigma", "y", "y_sigma", "width", "width_sigma", "height", "height_sigma", "objectness")
     raw = _raw_columns(graph, section, source, len(anchors), dict.fromkeys(names, 1))
-    sigmoid = {name: graph.node("Sigmoid", [raw[name]]) for name in (*names, "classes")}
+    sigmoid = {name: graph.node("Sigmoid", [raw[name]]) for name in raw if name not in ("width", "height")}
     sigmas = graph.node("Sum", [sigmoid[name] for name in names if name.endswith("sigma")])
     certainty = graph.node("Sub", [graph.floats(1), graph.node("Mul", [sigmas, graph.floats(0.25)])])
     columns = _Columns(

@@ -62,12 +62,12 @@ _IGNORED = {
     "net": (
         "B1 B2 adam adversarial_lr angle aspect attention augment_speed badlabels_rejection_percentage batch blur "
         "burn_in center color contrastive contrastive_color contrastive_jit_flip cutmix decay dynamic_minibatch "
-        "ema_alpha eps equidistant_point exposure flip gamma gaussian_noise hue inputs label_smooth_eps "
-        "learning_rate_min loss_scale max_batches max_chart_loss max_crop max_epochs max_ratio min_crop min_ratio "
-        "mixup momentum mosaic mosaic_bound notruth num_sigmas_reject_badlabels optimized_memory policy power random "
-        "resize_step saturation scale scales seen seq_scales sequential_subdivisions sgdr_cycle sgdr_mult "
-        "show_receptive_field small_object step steps subdivisions time_steps track try_fix_nan unsupervised "
-        "use_cuda_graph weights_reject_freq workspace_size_limit_MB"
+        "ema_alpha eps equidistant_point exposure flip gamma gaussian_noise hue input_calibration inputs "
+        "label_smooth_eps learning_rate_min loss_scale max_batches max_chart_loss max_crop max_epochs max_ratio "
+        "min_crop min_ratio mixup momentum mosaic mosaic_bound notruth num_sigmas_reject_badlabels optimized_memory "
+        "policy power random resize_step saturation scale scales seen seq_scales sequential_subdivisions sgdr_cycle "
+        "sgdr_mult show_receptive_field small_object step steps subdivisions time_steps track try_fix_nan "
+        "unsupervised use_cuda_graph weights_reject_freq workspace_size_limit_MB"
     ),
     "convolutional": (
         "angle assisted_excitation bin_output dot grad_centr reverse rotate stream stretch stretch_sway "

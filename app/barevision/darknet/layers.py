@@ -18,9 +18,9 @@ from barevision.darknet.config import Section
 
 # Darknet adds 1e-5 to a variance, OpenCV 1e-6, which is what the golden answers rest on.
 _BATCH_NORM_EPSILON = 1e-6
-# Channels that training has left without any values have a variance of zero, give or take the rounding of a float.
-# Darknet's arithmetic holds down to here; below, it takes the root of a negative number.
-_LEAST_VARIANCE = np.float32(-1e-5)
+# A channel that is the same everywhere has a variance of zero, which rounding makes -7e-44, and converters from Caffe
+# -1e-5, the epsilon that they take away. With Darknet's own 1e-5 it is still no root of a negative number.
+_LEAST_VARIANCE = -1.1e-5
 _LEAKY_SLOPE = 0.1
 
 _ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {

@@ -87,9 +87,7 @@ def _header_bytes(path: Path) -> int:
     if len(head) < 16:
         raise DarknetError(f"{path.name} has {len(head)} bytes, too few for the header of Darknet weights")
     if not any(head):
-        raise DarknetError(
-            f"{path.name} begins with nothing but zeros; was its download cut short?"
-        )
+        raise DarknetError(f"{path.name} begins with nothing but zeros; was its download cut short?")
     major, minor, _revision = struct.unpack_from("<3i", head)
     if (major, minor) not in _VERSIONS:
         raise DarknetError(

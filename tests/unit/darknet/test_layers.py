@@ -89,7 +89,7 @@ def test_convolutions_share_a_kernel() -> None:
         )
 
 
-@pytest.mark.parametrize("variance", [-1e-5, -1e-6, -7e-44, -0.0])
+@pytest.mark.parametrize("variance", [-1.0001e-5, -1e-5, -9.9998997e-06, -7e-44, -0.0])
 def test_a_variance_that_is_zero_but_for_its_rounding_counts_as_zero(variance: float) -> None:
     section = "[convolutional]\nbatch_normalize=1\nactivation=linear"
     x = feature(1, 2, 2)
