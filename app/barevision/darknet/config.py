@@ -46,7 +46,8 @@ _UNSUPPORTED = {
     "reorg3d": {"reverse": "0"},
     "region": {"background": "0", "classfix": "0", "tree": None},
 }
-# What only training, drawing or tracking heeds. These are accepted and ignored, however often they are given.
+# What only training, drawing or tracking heeds, and nms_kind and beta_nms, in whose place the service's own settings
+# choose between boxes that overlap. These are accepted and ignored, however often they are given.
 _IGNORED_EVERYWHERE = (
     "burnin_update clip dont_update dontload dontloadscales dontsave learning_rate numload onlyforward smooth "
     "stopbackward train_only_bn truth"
