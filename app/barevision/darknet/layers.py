@@ -271,9 +271,13 @@ def scale_channels(graph: Graph, section: Section, source: Feature) -> Feature:
     With `scale_wh` it is the other way about: `source` has one channel, and a number for each cell.
     """
     feature = _earlier_features(graph, section, "from")[0]
-    expected = (1, feature.height, feature.width) if section.integer("scale_wh", 0) else (feature.channels, 1, 1)
+    by_cell = section.integer("scale_wh", 0)
+    expected = (1, feature.height, feature.width) if by_cell else (feature.channels, 1, 1)
     if source.shape != expected:
         raise section.error(f"multiplies {feature} by {source}", section.line_of("from"))
+    if by_cell:
+        # OpenCV 5 can't run a product that repeats a channel by itself.
+        source = replace(source, name=graph.node("Expand", [source.name, graph.ints([1, *feature.shape])]))
     return _product(graph, section, feature, source)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from barevision.darknet import layers
 from barevision.darknet.config import Section
+from barevision.engines import load_engine
 from tests.support.darknet_files import TINY_CFG, RandomWeights, build, build_section, error_of, error_with
-from tests.support.onnx_files import run
+from tests.support.onnx_files import run, write_network
 
 
 def feature(*shape: int, seed: int = 0) -> np.ndarray:
@@ -244,6 +246,31 @@ def test_a_route_with_groups_takes_one_group_of_each_feature() -> None:
 
 def test_a_dropout_changes_nothing() -> None:
     assert build(TINY_CFG.replace("[yolo]", "[dropout]\nprobability=.2\n[yolo]")) == build(TINY_CFG)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        "[route]\nlayers=0,0\n[maxpool]\nsize=2\nstride=2\n[route]\nlayers=1\n[shortcut]\nfrom=-2\nactivation=leaky\n",
+        "[convolutional]\nfilters=5\nactivation=linear\n[route]\nlayers=1\n[shortcut]\nfrom=-2\nactivation=leaky\n",
+        "[shortcut]\nfrom=0\nactivation=linear\n",
+        "[shortcut]\nfrom=-1\nweights_type=per_channel\nweights_normalization=softmax\n",
+        "[avgpool]\n[convolutional]\nfilters=8\nactivation=logistic\n[scale_channels]\nfrom=1\n",
+        "[convolutional]\nfilters=1\nactivation=logistic\n[scale_channels]\nfrom=1\nscale_wh=1\n",
+        "[convolutional]\nfilters=8\nactivation=logistic\n[sam]\nfrom=1\n",
+        "[local_avgpool]\nsize=2\nstride=1\n",
+        "[reorg3d]\nstride=2\n[upsample]\nstride=2\nscale=.5\n",
+        "[reorg]\nstride=2\n[upsample]\nstride=2\n",
+        "[convolutional]\nfilters=8\nsize=3\npad=1\ndilation=2\nstride_x=2\nstride_y=1\nactivation=relu6\n",
+        "[activation]\nactivation=selu\n[activation]\nactivation=elu\n[activation]\nactivation=ramp\n",
+    ],
+)
+def test_both_engines_run_every_section(tmp_path: Path, sections: str) -> None:
+    model = build(TINY_CFG.replace("[convolutional]\nfilters=14", f"{sections}[convolutional]\nfilters=14"))
+    path = write_network(tmp_path / "net.onnx", model)
+    blob = np.random.default_rng(0).random((1, 3, 32, 64), np.float32)
+    answer, other = (load_engine(name, path, 1).infer(blob) for name in ("onnxruntime", "opencv"))
+    np.testing.assert_allclose(other, answer, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
