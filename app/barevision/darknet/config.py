@@ -97,6 +97,9 @@ _UNSUPPORTED_SECTIONS = (
     "normalization rnn soft softmax"
 )
 
+# As in Darknet.
+_LARGEST_INTEGER = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class Option:
@@ -174,6 +177,8 @@ class Section:
             raise self.error(f"{name}={option.value!r}, expected whole numbers", option.line) from None
         if minimum is not None and value < minimum:
             raise self.error(f"{name}={value}, expected a whole number of at least {minimum}", option.line)
+        if abs(value) > _LARGEST_INTEGER:
+            raise self.error(f"{name}={value}, expected a whole number of at most {_LARGEST_INTEGER}", option.line)
         return value
 
     def _number(self, name: str, option: Option, text: str) -> float:

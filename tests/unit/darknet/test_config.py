@@ -30,6 +30,7 @@ from tests.support.darknet_files import TINY_CFG, build, error_of, error_with
         ("activation=leaky", "activation=lekay", 11, "activation='lekay', expected one of elu, leaky, linear"),
         ("filters=8", "filters=eight", 7, "filters='eight', expected whole numbers"),
         ("filters=8", "filters=0", 7, "filters=0, expected a whole number of at least 1"),
+        ("stride=2\npad", f"stride={2**70}\npad", 9, "expected a whole number of at most 2147483647"),
         ("20,30", "20,nan", 26, "expected decimal numbers"),
         ("num=3", "num=3\nscale_x_y=1e999", 29, "expected decimal numbers"),
     ],
