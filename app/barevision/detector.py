@@ -28,6 +28,7 @@ from barevision.errors import (
     SideTooLongError,
     UnknownLabelError,
     WrongAnswerError,
+    shortened,
 )
 from barevision.models.catalogue import find_source
 from barevision.models.download import Progress
@@ -99,7 +100,7 @@ class Detector:
         unknown = sorted(set(classes or ()) - set(self.model.labels))
         if unknown:
             known = ", ".join(self.model.labels)
-            raise UnknownLabelError(f"the model has no class {', '.join(unknown)}; it has {known}")
+            raise UnknownLabelError(f"the model has no class {shortened(', '.join(unknown))}; it has {known}")
         return Selection(
             self.settings.confidence if confidence is None else confidence,
             self.settings.nms if nms is None else nms,

@@ -18,6 +18,13 @@
 
 from __future__ import annotations
 
+_SHOWN_CHARACTERS = 80
+
+
+def shortened(text: str) -> str:
+    """`text`, or its beginning, for a message: what a request says may be megabytes."""
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
 
 class BarevisionError(Exception):
     """The base of all of them: to catch it is to catch every failure that was foreseen."""

@@ -19,9 +19,6 @@ def create_app(detector: Detector) -> Flask:
     app = Flask("barevision", static_folder=None)
     # One byte more than allowed: what comes without a Content-Length is cut off there, and would pass for complete.
     app.config["MAX_CONTENT_LENGTH"] = detector.settings.max_bytes + 1
-    # A form's fields stay in memory, its files are spooled to disk. The same limit for both gives the same error.
-    app.config["MAX_FORM_MEMORY_SIZE"] = app.config["MAX_CONTENT_LENGTH"]
-    app.config["MAX_FORM_PARTS"] = 20
     # A redirect from //predict to /predict would lose the picture: it is answered 404.
     app.url_map.merge_slashes = False
     app.json.sort_keys = False
