@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from barevision.errors import SettingsError
 
@@ -22,6 +23,18 @@ _TEST_PREFIX = "BAREVISION_TEST_"
 def _default_models_dir() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "barevision" / "models"
+
+
+def _split(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+def _checked_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    # Browsers write an origin so, and it is compared letter for letter.
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+", origin):
+            raise ValueError(f"{origin!r} is no origin; expected one like https://app.example.com:8443, or *")
+    return origins
 
 
 class Settings(BaseSettings):
@@ -83,6 +96,13 @@ class Settings(BaseSettings):
         le=1,
         description="Largest overlap (intersection over union) of two answered boxes, where the request does not say "
         "otherwise; 0 to 1.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_checked_origins)] = (
+        Field(
+            (),
+            description="Origins, such as https://app.example.com, whose pages may read this service's answers in a "
+            "browser; * for all.",
+        )
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info",

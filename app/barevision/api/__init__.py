@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from barevision.api import documents, page, status
+from barevision.api.cors import register_cors
 from barevision.api.dialects import deepstack, open_inference, predict
 from barevision.api.errors import register_errors
 from barevision.api.record import register_record
@@ -25,6 +26,7 @@ def create_app(detector: Detector) -> Flask:
     app.json.compact = True
     app.extensions["barevision"] = make_service(detector)
     register_record(app)
+    register_cors(app, detector.settings.cors_origins)
     for bp in BLUEPRINTS:
         app.register_blueprint(bp)
     register_errors(app, {"/v1": deepstack.error_response, "/v2": open_inference.error_response})
