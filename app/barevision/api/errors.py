@@ -85,7 +85,9 @@ def explain(error: Exception) -> Problem:
             # RFC 9110's name for it. Werkzeug's is that of an older RFC.
             return Problem(413, "Content Too Large", detail)
         case NotFound() if error.description == NotFound.description:
-            detail = f"there is nothing at {quoted(request.path)}; /docs shows what there is"
+            # Not request.path, which has one slash where the address has two.
+            path = request.environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
+            detail = f"there is nothing at {quoted(path)}; /docs shows what there is"
         case MethodNotAllowed():
             allowed = ", ".join(sorted(error.valid_methods or (), key=METHODS.index))
             method = shortened(request.method)
