@@ -18,12 +18,10 @@
 
 from __future__ import annotations
 
-_SHOWN_CHARACTERS = 80
 
-
-def shortened(text: str) -> str:
-    """`text`, or its beginning, for a message: what a request says may be megabytes."""
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+def shortened(text: str, characters: int = 80) -> str:
+    """`text`, or as many `characters` of it, for a message: what a request or an answer says may be megabytes."""
+    return text if len(text) <= characters else f"{text[:characters]}..."
 
 
 class BarevisionError(Exception):
