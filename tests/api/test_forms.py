@@ -6,6 +6,7 @@ import os
 from urllib.parse import quote_plus
 
 import pytest
+from werkzeug.exceptions import BadRequest
 
 from barevision.api.forms import find_boundary, read_multipart, read_urlencoded
 from tests.fuzz.service import running_service
@@ -37,6 +38,17 @@ def test_parts_keep_their_order_and_every_byte() -> None:
     contents = [os.urandom(1000), b"", b"\r\n", b"\r\n--Bx\r\n-", os.urandom(100_000) + b"\r\n"]
     body = b"".join(_HEAD + b"\r\n\r\n" + content + b"\r\n" for content in contents) + b"--B--"
     assert [part.content for part in read_multipart(body, b"B")] == contents
+
+
+def test_parts_are_decoded_as_they_say() -> None:
+    lines = {"base64": b"aGVs\r\nbG8=", "Quoted-Printable": b"h=65llo", "binary": b"hello", "8bit": b"hello"}
+    body = b"".join(
+        _HEAD + f"\r\nContent-Transfer-Encoding: {name}\r\n\r\n".encode() + text + b"\r\n"
+        for name, text in lines.items()
+    )
+    assert [part.content for part in read_multipart(body + b"--B--", b"B")] == [b"hello"] * 4
+    with pytest.raises(BadRequest, match="part 1 of the form is not base64, as its Content-Transfer-Encoding says"):
+        read_multipart(_HEAD + b"\r\nContent-Transfer-Encoding: base64\r\n\r\na\r\n--B--", b"B")
 
 
 def test_urlencoded_fields_keep_their_order_and_every_byte() -> None:
