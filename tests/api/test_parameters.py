@@ -97,6 +97,12 @@ def test_a_parameter_stands_in_one_place(client: FlaskClient, picture: bytes, wa
     assert len(others.json) == 2
 
 
+def test_a_text_that_begins_as_pictures_do_is_a_text(client: FlaskClient, picture: bytes) -> None:
+    for label in ("BMW", "RIFF", "GIF89", "II*"):
+        response = send(client, "form", picture, {"classes": label})
+        assert f"no class {label};" in assert_problem(response, 422)["detail"]
+
+
 def test_a_field_of_a_form_is_given_once_and_short(client: FlaskClient, picture: bytes) -> None:
     twice = send(client, "form", picture, {"nms": ["0.3", "0.3"]})
     assert "nms is given 2 times" in assert_problem(twice, 422)["detail"]

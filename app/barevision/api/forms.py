@@ -23,7 +23,6 @@ _LARGEST_HEADER = 16 * 1024
 _CODINGS = {"base64": binascii.a2b_base64, "quoted-printable": binascii.a2b_qp}
 
 _BREAKS_OFF = {
-    State.PREAMBLE: "the boundary {boundary} does not stand on a line of its own, as --{boundary} does before a part",
     State.PART: "the form breaks off in the header of its part {number}",
     State.DATA_START: "the form breaks off in its part {number}: the line --{boundary}-- that ends a form is missing",
     State.DATA: "the form breaks off in its part {number}: the line --{boundary}-- that ends a form is missing",
@@ -72,10 +71,10 @@ class _Decoder(MultipartDecoder):
 def find_boundary(body: bytes, named: str) -> bytes | None:
     """The boundary of the form that `body` is: the one `named` by its type, or else that of the body's first line.
 
-    Some clients' types have no boundary, because they were set by hand. None if the body is no form.
+    Some clients' types have none, or another, because they were set by hand. None if the body is no form.
     """
     boundary = named.encode("latin-1", "replace")
-    if boundary and b"--" + boundary in body:
+    if boundary and re.search(rb"--" + re.escape(boundary) + rb"(?:--|[ \t]{0,20}[\r\n])", body):
         return boundary
     first = re.match(rb"\s*--([^\r\n]{1,200}?)[ \t]{0,20}(?:\r\n|\n|\r)[A-Za-z-]{1,100}:", body)
     return first and first[1]

@@ -23,8 +23,10 @@ _LARGEST_FIELD = 64 * 1024
 _FIELDS_CHARACTERS = 200
 _JSON_FORM = '{"image": "<base64>"}'
 _PICTURE_FIELD = "image"
-# JPEG, PNG, GIF, BMP, TIFF in both byte orders, WebP. AVIF has its mark after a length.
-_PICTURE_STARTS = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
+# JPEG, PNG, GIF, BMP, TIFF in both byte orders, WebP, and AVIF behind a length. No text begins so: a class may be BMW.
+_PICTURE_START = re.compile(
+    rb"\xff\xd8|\x89PNG|GIF8[79]a|BM.{4}\0\0\0\0|II\*\0|MM\0\*|RIFF.{4}WEBP|\0\0..ftyp", re.DOTALL
+)
 _PICTURE_TYPES = ("image/", "application/octet-stream")
 
 #: A picture as the whole body, for the OpenAPI document.
@@ -39,7 +41,7 @@ PICTURE_FORM = {
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture that was sent: `read` gives its bytes, and is to be called once; `name` is its file's, or ""."""
+    """A picture that was sent: `read` gives its bytes; `name` is its file's, or ""."""
 
     name: str
     read: Callable[[], bytes]
@@ -63,13 +65,15 @@ def read_sent() -> Sent:
         is too long.
     """
     body = read_body()
-    if _begins_like_picture(body):
+    if _PICTURE_START.match(body):
         return Sent([_upload("", body)], [])
-    boundary = find_boundary(body, request.mimetype_params.get("boundary", ""))
+    named = request.mimetype_params.get("boundary", "")
+    boundary = find_boundary(body, named)
     if boundary is not None:
         return _of_form(read_multipart(body, boundary))
     if request.mimetype == "multipart/form-data":
-        _refuse_form_without_boundary()
+        wrong = f"the boundary {quoted(named)} is not in the body" if named else "the Content-Type has no boundary"
+        abort(400, f"{wrong}, so the form can't be read; let the HTTP client write the Content-Type of a form itself")
     if request.is_json or re.match(rb"\s*{", body):
         return _of_json(parse_json(body, _JSON_FORM))
     if request.mimetype == "application/x-www-form-urlencoded" and re.match(rb"[\w.%+-]+=", body):
@@ -81,20 +85,10 @@ def _upload(name: str, picture: bytes) -> Upload:
     return Upload(name, lambda: picture)
 
 
-def _begins_like_picture(data: bytes) -> bool:
-    return data.startswith(_PICTURE_STARTS) or data[4:8] == b"ftyp"
-
-
-def _refuse_form_without_boundary() -> None:
-    named = request.mimetype_params.get("boundary")
-    wrong = "the Content-Type has no boundary" if not named else f"the boundary {quoted(named)} is not in the body"
-    abort(400, f"{wrong}, so the form can't be read; let the HTTP client write the Content-Type of a form itself")
-
-
 def _of_form(parts: list[Part]) -> Sent:
     uploads, fields = [], []
     for part in parts:
-        is_picture = part.content_type.startswith(_PICTURE_TYPES) or _begins_like_picture(part.content)
+        is_picture = part.content_type.startswith(_PICTURE_TYPES) or _PICTURE_START.match(part.content)
         if part.filename is not None or is_picture:
             uploads.append(_upload(part.filename or "", part.content))
         elif part.name == _PICTURE_FIELD:
