@@ -43,6 +43,16 @@ def test_parts_keep_their_order_and_every_byte() -> None:
     assert [part.content for part in read_multipart(body, b"B")] == contents
 
 
+@pytest.mark.parametrize("blanks", [b"", b"    "])
+def test_a_form_is_found_wherever_its_preamble_ends(blanks: bytes) -> None:
+    """Werkzeug gets the body in pieces of 64 KiB."""
+    part = _HEAD.replace(b"--B", b"--B" + blanks, 1) + b"\r\n\r\nx\r\n--B--"
+    for length in range(65_500, 65_540):
+        body = b"p" * length + b"\r\n" + part
+        assert find_boundary(body, "B") == b"B"
+        assert [part.content for part in read_multipart(body, b"B")] == [b"x"]
+
+
 def test_parts_are_decoded_as_they_say() -> None:
     lines = {"base64": b"aGVs\r\nbG8=", "Quoted-Printable": b"h=65llo", "binary": b"hello", "8bit": b"hello"}
     body = b"".join(

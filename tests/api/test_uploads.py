@@ -240,6 +240,7 @@ def bomb() -> bytes:
         ({"data": b"[" * 101, "content_type": "application/json"}, 400, "more than 100 values"),
         ({"data": b"[" + b"0," * 100 + b"0]", "content_type": "application/json"}, 400, "more than 100 values"),
         ({"data": b"1" * 5000, "content_type": "application/json"}, 400, "the body is not JSON"),
+        ({"data": b'{"image": "", "nms": 0, "nms": 1}', "content_type": "application/json"}, 400, "it has 'nms' twice"),
         ({"data": b'"\xff"', "content_type": "application/json"}, 400, "the body is not JSON"),
         ({"data": bytes(20 * 2**20 + 1)}, 413, "20971520 bytes"),
         ({"data": bomb}, 413, "8000x8000 = 64000000 pixels, allowed are 50000000"),

@@ -6,23 +6,27 @@ A form's body is in memory as a whole, since a request has its turn before it is
 from __future__ import annotations
 
 import binascii
+import itertools
 import re
 from dataclasses import dataclass, field
 
 from flask import abort
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, State
+from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, State
 
 from barevision.api.errors import quoted
 
 MOST_PARTS = 20
 _LARGEST_HEADER = 16 * 1024
+# Where a piece has no boundary, Werkzeug sees so at once; in the whole body it would look at each line break.
+_PIECE_BYTES = 64 * 1024
 
 # What mail has, and forms had before RFC 7578. All others leave the bytes as they are.
 _CODINGS = {"base64": binascii.a2b_base64, "quoted-printable": binascii.a2b_qp}
 
 _BREAKS_OFF = {
+    State.PREAMBLE: "the line --{boundary} that begins the form's first part is missing",
     State.PART: "the form breaks off in the header of its part {number}",
     State.DATA_START: "the form breaks off in its part {number}: the line --{boundary}-- that ends a form is missing",
     State.DATA: "the form breaks off in its part {number}: the line --{boundary}-- that ends a form is missing",
@@ -74,9 +78,9 @@ def find_boundary(body: bytes, named: str) -> bytes | None:
     Some clients' types have none, or another, because they were set by hand. None if the body is no form.
     """
     boundary = named.encode("latin-1", "replace")
-    if boundary and re.search(rb"--" + re.escape(boundary) + rb"(?:--|[ \t]{0,20}[\r\n])", body):
+    if boundary and re.search(rb"--" + re.escape(boundary) + rb"(?:--|[ \t]{0,4}[\r\n])", body):
         return boundary
-    first = re.match(rb"\s*--([^\r\n]{1,200}?)[ \t]{0,20}(?:\r\n|\n|\r)[A-Za-z-]{1,100}:", body)
+    first = re.match(rb"\s*--([^\r\n]{1,200}?)[ \t]{0,4}(?:\r\n|\n|\r)[A-Za-z-]{1,100}:", body)
     return first and first[1]
 
 
@@ -85,25 +89,26 @@ def read_multipart(body: bytes, boundary: bytes) -> list[Part]:
 
     :raises HTTPException: 400 if it breaks off, 413 if there are too many or one has a large header.
     """
-    decoder, parts = _Decoder(boundary), []
-    decoder.receive_data(body)
-    decoder.receive_data(None)
+    decoder, parts, contents = _Decoder(boundary), [], []
+    pieces = (body[start : start + _PIECE_BYTES] for start in range(0, len(body), _PIECE_BYTES))
     try:
-        while not isinstance(event := decoder.next_event(), Epilogue):
-            if isinstance(event, (Field, File)):
-                parts.append(_part(event))
-                _check_count(parts)
-            elif isinstance(event, Data):
-                parts[-1].content += event.data
+        for piece in itertools.chain(pieces, [None]):
+            decoder.receive_data(piece)
+            while not isinstance(event := decoder.next_event(), (NeedData, Epilogue)):
+                if isinstance(event, (Field, File)):
+                    parts.append(_part(event))
+                    contents.append([])
+                    _check_count(parts)
+                elif isinstance(event, Data):
+                    contents[-1].append(event.data)
     except ValueError:
         # Werkzeug knows no more of it than where it was.
         number = len(parts) + (decoder.state is State.PART)
         shown = quoted(boundary.decode("latin-1"))[1:-1]
         abort(400, _BREAKS_OFF[decoder.state].format(boundary=shown, number=number))
-    for number, part in enumerate(parts, 1):
-        decode = _CODINGS.get(part.coding)
+    for number, (part, content) in enumerate(zip(parts, contents, strict=True), 1):
         try:
-            part.content = decode(part.content) if decode else part.content
+            part.content = _CODINGS.get(part.coding, bytes)(b"".join(content))
         except ValueError:
             abort(400, f"part {number} of the form is not {part.coding}, as its Content-Transfer-Encoding says")
     return parts

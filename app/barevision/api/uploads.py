@@ -143,9 +143,16 @@ def parse_json(body: bytes, expected: str) -> object:
     if sum(body.count(mark) for mark in _JSON_MARKS) > _MOST_JSON_MARKS:
         abort(400, f"the JSON has more than {_MOST_JSON_MARKS} values, expected {expected}")
     try:
-        return json.loads(body)
+        return json.loads(body, object_pairs_hook=_json_object)
     except ValueError as error:
         abort(400, f"the body is not JSON ({error}), expected {expected}")
+
+
+def _json_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    names = [name for name, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"it has {quoted(twice)} twice")
+    return dict(pairs)
 
 
 def decode_base64(text: str) -> bytes:
