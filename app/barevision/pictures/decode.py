@@ -11,7 +11,9 @@ from PIL import Image
 
 from barevision.errors import PictureError, PictureTooLargeError, SideTooLongError
 from barevision.pictures.avif import check_avif_frames
+from barevision.pictures.cut_jpegs import check_jpeg_is_whole
 from barevision.pictures.header import Header, read_header
+from barevision.pictures.limits import check_jpeg_scans
 
 # OpenCV would log every damaged picture; the client is told instead.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -25,6 +27,10 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_COLOR_4 | cv2.IMREAD_IGNORE_ORIENTATION,
     2: cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION,
 }
+# Pixels of 8 bits of red, green, blue and alpha have so many bytes; wider ones count as more pixels.
+_PIXEL_BYTES = 4
+# Pillow reads run lengths in Python, a tenth of a microsecond a pixel, and a microsecond each.
+_RUN_LENGTHS_PER_LIMIT = 1 / 8
 # Depths that cameras have, of which the rest of 16 bits is then empty.
 _DEPTHS = (8, 10, 12, 14, 16)
 _STRIP_PIXELS = 2**20
@@ -65,28 +71,39 @@ def decode_reduced(
     """
     header = read_header(data)
     for what, (width, height) in (("picture has", header.size), ("picture's tiles have", header.tile)):
-        if width * height > max_pixels:
-            pixels = width * height
+        pixels = width * height
+        if pixels > max_pixels:
             raise PictureTooLargeError(f"the {what} {width}x{height} = {pixels} pixels, allowed are {max_pixels}")
+        if pixels * header.pixel_bytes > max_pixels * _PIXEL_BYTES:
+            raise PictureTooLargeError(
+                f"the {what} {width}x{height} = {pixels} pixels of {header.pixel_bytes} bytes each, allowed are "
+                f"{max_pixels * _PIXEL_BYTES} bytes; save it with 8 bits for each colour"
+            )
     width, height = header.size
+    if header.run_lengths and max(width * height, len(data)) > max_pixels * _RUN_LENGTHS_PER_LIMIT:
+        raise PictureTooLargeError(
+            f"the picture has {width}x{height} pixels as run lengths, allowed are "
+            f"{max_pixels * _RUN_LENGTHS_PER_LIMIT:.0f} pixels and bytes; save it without compression"
+        )
     if max_side and max(width, height) > max_side:
         raise SideTooLongError(f"the picture has {width}x{height} pixels, allowed are {max_side} a side")
 
     is_sideways = header.orientation in _SIDEWAYS
     if header.format == "JPEG":
+        check_jpeg_scans(header.data, width * height, max_pixels)
         factor = 1
         if least is not None:
             least_height, least_width = least[::-1] if is_sideways else least
             factors = (f for f in _REDUCED if width // f >= least_width and height // f >= least_height)
             factor = next(factors, 1)
-        image = _imdecode(header.data, _REDUCED.get(factor, _IN_COLOUR))
+        flags = _REDUCED.get(factor, _IN_COLOUR)
+        image = _imdecode(header.data, flags)
         _check_decoded(image, (-(-width // factor), -(-height // factor)))
+        check_jpeg_is_whole(data, image, height, lambda other: _imdecode(other, flags))
         return _TURNS[header.orientation](image), (width, height) if is_sideways else (height, width)
     if header.format == "AVIF":
         check_avif_frames(header.data, width * height, max_pixels)
-        image = _decode_avif(header)
-    else:
-        image = _decode_unchanged(header)
+    image = _decode_by_pillow(header) if header.by_pillow else _decode_by_opencv(header)
     image = _TURNS[header.orientation](image)
     return image, image.shape[:2]
 
@@ -104,11 +121,13 @@ def encode_image(image: np.ndarray, extension: str) -> bytes:
     return data.tobytes()
 
 
-def _decode_unchanged(header: Header) -> np.ndarray:
+def _decode_by_opencv(header: Header) -> np.ndarray:
     """What OpenCV makes of all channels and bits, as 8 bits of blue, green and red."""
-    image = _imdecode(header.data, cv2.IMREAD_UNCHANGED)
-    if header.format != "TIFF":
+    images = [_imdecode(data, cv2.IMREAD_UNCHANGED) for data in header.planes or [header.data]]
+    for image in images:
         _check_decoded(image, header.size)
+    # Planes are red, green, blue and alpha.
+    image = cv2.merge([*images[2::-1], *images[3:]]) if header.planes else images[0]
     if image.dtype not in (np.uint8, np.uint16):
         raise PictureError(f"the picture has {image.dtype} samples; save it with 8 or 16 bits each")
     if image.dtype == np.uint16:
@@ -117,24 +136,47 @@ def _decode_unchanged(header: Header) -> np.ndarray:
         raise PictureError(f"the picture has {image.shape[2]} channels; save it in grey or in colour")
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    if image.shape[2] == 3:
-        return image
-    # Programs that know no alpha leave 0 in a BMP's fourth byte.
-    opaque = header.format == "BMP" and not image[..., 3].any()
-    return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR) if opaque else _on_white(image, header.premultiplied)
+    return image if image.shape[2] == 3 else _on_white(image, header.premultiplied)
 
 
-def _decode_avif(header: Header) -> np.ndarray:
-    """The picture by Pillow's decoder, which takes half of the memory of OpenCV's and stops at 2**28 pixels."""
+def _decode_by_pillow(header: Header) -> np.ndarray:
+    """As `_decode_by_opencv`, by Pillow. Of AVIF it takes half of OpenCV's memory, and stops at 2**28 pixels."""
     try:
-        with Image.open(io.BytesIO(header.data), formats=["AVIF"]) as picture:
-            pixels = np.asarray(picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB"))
+        with Image.open(io.BytesIO(header.data), formats=[header.format]) as picture:
+            if picture.size != header.size:
+                raise PictureError(f"the picture is damaged: its header says {header.size} and {picture.size}")
+            picture.load()
+            pixels = _pillow_pixels(picture)
+    except PictureError:
+        raise
     except Exception as error:
         # Pillow raises any kind of error on damaged data.
         raise PictureError(f"the picture can't be decoded: {error}") from error
+    if pixels.dtype == np.uint16:
+        return cv2.cvtColor(_to_8_bits(pixels), cv2.COLOR_GRAY2BGR)
     if pixels.shape[2] == 4:
-        pixels = _on_white(pixels, premultiplied=False)
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        # Programs that know no alpha leave 0 in a BMP's fourth byte.
+        opaque = header.format == "BMP" and not pixels[..., 3].any()
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB) if opaque else _on_white(pixels, premultiplied=False)
+    image = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    if header.covered is not None:
+        left, top, right, bottom = header.covered
+        # What no image covers is transparent.
+        image[:top] = image[bottom:] = image[:, :left] = image[:, right:] = 255
+    return image
+
+
+def _pillow_pixels(picture: Image.Image) -> np.ndarray:
+    """The loaded `picture`: uint8 (height, width, 3 or 4), RGB or RGBA, or uint16 (height, width)."""
+    if picture.mode.startswith("I;16"):
+        return np.asarray(picture).astype(np.uint16)
+    if picture.mode in ("I", "F"):
+        raise PictureError(f"the picture has samples of Pillow's kind {picture.mode}; save it with 8 or 16 bits each")
+    if picture.mode == "La":
+        picture = picture.convert("LA")
+    has_alpha = picture.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in picture.info
+    mode = "RGBA" if has_alpha else "RGB"
+    return np.asarray(picture if picture.mode == mode else picture.convert(mode))
 
 
 def _imdecode(data: bytes, flags: int) -> np.ndarray:

@@ -25,7 +25,7 @@ def announced(data: bytes, width: int, height: int) -> bytes:
 def test_an_avif_whose_frame_is_larger_than_its_header_says_is_never_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(np.zeros((1500, 2000, 3), np.uint8), "AVIF")
     assert decode_image(data, 3_000_000).shape == (1500, 2000, 3)
-    monkeypatch.setattr(decode, "_decode_avif", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(decode, "_decode_by_pillow", lambda *_: pytest.fail("decoded"))
     with pytest.raises(PictureTooLargeError, match="2400 pixels by its header, but its AV1 frames up to 3000000"):
         decode_image(announced(data, 60, 40), 50_000_000)
     with pytest.raises(PictureTooLargeError, match="3000000 pixels, allowed are 2999999"):
