@@ -17,6 +17,7 @@ from barevision.detector import Detector
 from barevision.errors import BusyError
 from barevision.serving.worker import THREADS
 from tests.support.problems import assert_problem
+from tests.support.waiting import wait_until
 
 
 def test_places_are_what_the_threads_leave() -> None:
@@ -62,6 +63,48 @@ def test_who_waits_has_the_turn_once_it_is_given_back() -> None:
         had.append("first")
     waiting.join()
     assert had == ["first", "second"]
+
+
+def test_whoever_gives_way_waits_behind_those_that_wait() -> None:
+    admission, had = Admission(1, 60), []
+
+    def other(name: str) -> None:
+        with admission.turn():
+            had.append(name)
+
+    threads = [threading.Thread(target=other, args=(name,)) for name in ("second", "third")]
+    with admission.turn() as give_way:
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            wait_until(lambda waiting=number: len(admission._waiting) == waiting, "it waits for a turn")
+        had.append("first")
+        give_way()
+        had.append("first again")
+    for thread in threads:
+        thread.join()
+    assert had == ["first", "second", "third", "first again"]
+
+
+def test_a_turn_that_did_not_come_back_is_not_given_back_twice() -> None:
+    admission, gave_way, end = Admission(1, 0.05), threading.Event(), threading.Event()
+
+    def other() -> None:
+        with contextlib.suppress(BusyError), Admission.turn(admission):
+            gave_way.set()
+            end.wait()
+
+    with admission.turn() as give_way:
+        thread = threading.Thread(target=other)
+        thread.start()
+        wait_until(lambda: admission._waiting, "it waits for a turn")
+        for _ in range(2):
+            with pytest.raises(BusyError, match="no turn within"):
+                give_way()
+        assert gave_way.is_set()
+    end.set()
+    thread.join()
+    with admission.turn(), pytest.raises(BusyError):
+        admission.turn().__enter__()
 
 
 def test_no_turn_in_time_is_503_with_retry_after(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 
 from barevision.errors import BusyError
 from barevision.serving.worker import THREADS
@@ -30,7 +31,9 @@ class Admission:
 
     def __init__(self, turns: int, queue_seconds: float) -> None:
         self._queue_seconds = queue_seconds
-        self._turns = threading.BoundedSemaphore(turns)
+        # A turn is free only while nobody waits. A semaphore's would be taken again by whoever gave it back.
+        self._free = turns
+        self._waiting: deque[threading.Event] = deque()
         self._lock = threading.Lock()
         self._in_hand = 0
 
@@ -54,14 +57,48 @@ class Admission:
                 self._in_hand -= 1
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        """A turn, for a request that has a place.
+    def turn(self) -> Iterator[Callable[[], None]]:
+        """A turn, for a request that has a place. What it gives ends the turn and waits for the next one.
+
+        Those that wait have their turns in the order in which they came.
 
         :raises BusyError: others kept all turns for too long.
         """
-        if not self._turns.acquire(timeout=self._queue_seconds):
-            raise BusyError(f"no turn within {self._queue_seconds:g} seconds")
+        self._take()
+        has_turn = True
+
+        def give_way() -> None:
+            nonlocal has_turn
+            if has_turn:
+                self._give_back()
+            has_turn = False
+            self._take()
+            has_turn = True
+
         try:
-            yield
+            yield give_way
         finally:
-            self._turns.release()
+            if has_turn:
+                self._give_back()
+
+    def _take(self) -> None:
+        called = threading.Event()
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            self._waiting.append(called)
+        if called.wait(self._queue_seconds):
+            return
+        with self._lock:
+            # It may have been called since.
+            if called in self._waiting:
+                self._waiting.remove(called)
+                raise BusyError(f"no turn within {self._queue_seconds:g} seconds")
+
+    def _give_back(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._free += 1

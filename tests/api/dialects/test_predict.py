@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from dataclasses import replace
 
 import cv2
@@ -14,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.datastructures import MultiDict
 
-from barevision.api import create_app
+from barevision.api import create_app, prediction
 from barevision.detector import Detector
 from barevision.objects import Detection, differences
 from barevision.pictures.annotate import annotate
@@ -22,6 +23,7 @@ from barevision.pictures.decode import encode_image
 from tests.support.answers import detections
 from tests.support.engines import FakeEngine
 from tests.support.problems import assert_problem
+from tests.support.waiting import wait_until
 
 
 def test_a_client_of_the_tutorial_works_unchanged(url: str, picture: bytes, expected: list[Detection]) -> None:
@@ -92,6 +94,54 @@ def test_several_files_have_an_answer_each(client: FlaskClient, picture: bytes, 
     assert set(bad) == {"file", "problem"}
     assert (bad["problem"]["status"], bad["problem"]["type"]) == (400, "about:blank")
     assert "no picture" in bad["problem"]["detail"]
+
+
+def form(count: int, image: np.ndarray) -> dict:
+    data = encode_image(image, ".png")
+    return {f"picture{number}": (io.BytesIO(data), f"{number}.png") for number in range(count)}
+
+
+def test_others_have_their_turn_between_two_pictures_of_a_request(app: Flask, engine: FakeEngine) -> None:
+    infer, seen, waits = engine.infer, [], app.extensions["barevision"].admission._waiting
+
+    def watching(blob: np.ndarray) -> np.ndarray:
+        if not seen:
+            thread.start()
+            wait_until(lambda: waits, "the other request waits for its turn")
+        seen.append("light" if blob.mean() > 0.5 else "dark")
+        return infer(blob)
+
+    engine.infer = watching
+    light = encode_image(np.full((40, 60, 3), 250, np.uint8), ".png")
+    thread = threading.Thread(target=lambda: app.test_client().post("/predict", data=light))
+    answer = app.test_client().post("/predict", data=form(3, np.zeros((40, 60, 3), np.uint8))).json
+    thread.join()
+    assert [item["objects"] for item in answer] == [[], [], []]
+    assert seen == ["dark", "light", "dark", "dark"]
+
+
+@pytest.mark.parametrize(
+    ("side", "answered"), [((100, 120), 20), ((200, 250), 5)], ids=["twenty ordinary ones", "the largest ones"]
+)
+def test_the_pictures_of_a_request_have_one_budget_of_pixels(
+    roadsigns: Detector, side: tuple[int, int], answered: int
+) -> None:
+    settings = roadsigns.settings.model_copy(update={"max_pixels": 50_000})
+    client = create_app(replace(roadsigns, settings=settings)).test_client()
+    answer = client.post("/predict", data=form(20, np.zeros((*side, 3), np.uint8))).json
+    assert ["objects" in item for item in answer] == [True] * answered + [False] * (20 - answered)
+    for item in answer[answered:]:
+        assert item["problem"]["status"] == 413
+        assert "250000 pixels, and no more are begun after 250000; send it in another" in item["problem"]["detail"]
+
+
+def test_a_request_that_takes_too_long_begins_no_more_pictures(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction, "_SECONDS_TO_BEGIN", 0)
+    first, *others = client.post("/predict", data=form(3, np.zeros((40, 60, 3), np.uint8))).json
+    assert first["objects"] == []
+    assert [item["problem"]["status"] for item in others] == [503, 503]
 
 
 def test_a_service_that_fails_has_no_answers_of_several(app: Flask, engine: FakeEngine, picture: bytes) -> None:

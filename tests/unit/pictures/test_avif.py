@@ -69,6 +69,18 @@ def test_an_avif_of_many_containers_is_refused_at_the_second(
         decode_image(data[: start + size] * 2 + data[start + size :], 10**6)
 
 
+def test_avif_items_that_overlap_are_limited_in_their_sum(photo: np.ndarray) -> None:
+    data = encoded(photo, "AVIF")
+    names = b"".join(
+        struct.pack(">I4s4B2H4sB", 21, b"infe", 2, 0, 0, 0, number, 0, b"av01", 0) for number in range(1, 41)
+    )
+    places = b"".join(struct.pack(">HHH2I", number, 0, 1, 0, len(data) // 4) for number in range(1, 41))
+    many = with_box(data, b"iinf", struct.pack(">IH", 0, 40) + names)
+    many = with_box(many, b"iloc", struct.pack(">IBBH", 0, 0x44, 0, 40) + places)
+    with pytest.raises(PictureError, match="frames are larger than its file"):
+        avif.check_avif_frames(many, 10**6, 10**6)
+
+
 def test_whole_avifs_are_what_their_headers_say() -> None:
     picture = np.full((300, 400, 3), 90, np.uint8)
     through = Image.fromarray(np.dstack([picture, np.full((300, 400), 255, np.uint8)]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import NotAcceptable
@@ -14,7 +16,7 @@ from barevision.api.record import current_record
 from barevision.api.service import current_service
 from barevision.api.uploads import PICTURE_BODY, PICTURE_FORM, Upload, read_sent
 from barevision.detection.selection import Selection
-from barevision.errors import PictureError, SideTooLongError
+from barevision.errors import BusyError, PictureError, SideTooLongError
 from barevision.objects import Detection
 from barevision.pictures.annotate import annotate
 from barevision.pictures.decode import LARGEST_SIDES, encode_image
@@ -65,7 +67,7 @@ def predict_pictures() -> Response:
     detector = current_service().detector
     # An address with something wrong in it is refused at once, also by a busy service.
     read_parameters(PredictParameters).selection(detector)
-    with turn():
+    with turn() as next_turn:
         sent = read_sent()
         uploads, parameters = sent.uploads, read_parameters(PredictParameters, sent.fields)
         selection = parameters.selection(detector)
@@ -75,7 +77,7 @@ def predict_pictures() -> Response:
         if media_type in _ANNOTATED:
             return _annotated(uploads, selection, media_type)
         if len(uploads) > 1:
-            return jsonify([_answer_of_several(upload, selection) for upload in uploads])
+            return jsonify(list(_answers_of_several(uploads, selection, next_turn)))
         return jsonify([detection.to_json() for detection in predict(uploads[0].read(), selection).detections])
 
 
@@ -92,10 +94,14 @@ def _annotated(uploads: list[Upload], selection: Selection, media_type: str) -> 
     return Response(drawn, content_type=media_type)
 
 
-def _answer_of_several(upload: Upload, selection: Selection) -> dict:
-    """A picture that can't be read loses its own answer, not the others'."""
-    try:
-        detections = predict(upload.read(), selection).detections
-    except PictureError as error:
-        return {"file": upload.name, "problem": explain(error).document()}
-    return {"file": upload.name, "objects": [detection.to_json() for detection in detections]}
+def _answers_of_several(uploads: list[Upload], selection: Selection, next_turn: Callable[[], None]) -> Iterator[dict]:
+    """A picture that can't be answered loses its own answer, not the others'. Each has a turn of its own."""
+    for number, upload in enumerate(uploads):
+        try:
+            if number:
+                next_turn()
+            detections = predict(upload.read(), selection).detections
+        except (PictureError, BusyError) as error:
+            yield {"file": upload.name, "problem": explain(error).document()}
+        else:
+            yield {"file": upload.name, "objects": [detection.to_json() for detection in detections]}
