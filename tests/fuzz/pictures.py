@@ -8,13 +8,28 @@ import struct
 from collections.abc import Callable
 from random import Random
 
+import numpy as np
 from PIL import Image
+
+from tests.support.pictures import palette_bmp, tiff
 
 _EXIF = Image.Exif()
 _EXIF[274], _EXIF[271] = 6, "a camera"
 
-#: Pillow's mode, format and options of each kind of file.
-KINDS: dict[str, tuple[str, str, dict]] = {
+
+def _planar_tiff(picture: Image.Image) -> bytes:
+    """Red, green and blue of 16 bits, a plane each."""
+    planes = np.moveaxis(np.asarray(picture.convert("RGB")).astype("<u2") * 257, -1, 0)
+    tags = {256: [picture.width], 257: [picture.height], 258: [16] * 3, 259: [1], 262: [2], 277: [3], 284: [2]}
+    return tiff({**tags, 278: [picture.height], 279: [planes[0].nbytes] * 3}, planes.tobytes())
+
+
+def _numbers(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture.convert("L")) >> 6
+
+
+#: Pillow's mode, format and options of each kind of file, or what else writes it.
+KINDS: dict[str, tuple[str, str, dict] | Callable[[Image.Image], bytes]] = {
     "JPEG": ("RGB", "JPEG", {}),
     "progressive JPEG": ("RGB", "JPEG", {"progressive": True}),
     "grey JPEG": ("L", "JPEG", {}),
@@ -30,12 +45,23 @@ KINDS: dict[str, tuple[str, str, dict]] = {
     "lossless WEBP with alpha": ("RGBA", "WEBP", {"lossless": True}),
     "animated WEBP": ("RGB", "WEBP", {"save_all": True}),
     "GIF": ("RGB", "GIF", {"save_all": True}),
+    "GIF with transparency": ("P", "GIF", {"transparency": 0, "interlace": 1}),
     "BMP": ("RGB", "BMP", {}),
+    "BMP with alpha": ("RGBA", "BMP", {}),
     "palette BMP": ("P", "BMP", {}),
+    "black and white BMP": ("1", "BMP", {}),
+    "OS/2 BMP": lambda picture: palette_bmp(_numbers(picture), 4, 12),
+    "BMP of run lengths": lambda picture: palette_bmp(_numbers(picture), 8, 40, run_lengths=True),
+    "BMP of short run lengths": lambda picture: palette_bmp(_numbers(picture), 4, 40, run_lengths=True),
     "TIFF": ("RGB", "TIFF", {"compression": "tiff_lzw", "exif": _EXIF}),
     "deflated TIFF with alpha": ("RGBA", "TIFF", {"compression": "tiff_deflate"}),
     "TIFF with a JPEG inside": ("RGB", "TIFF", {"compression": "jpeg"}),
     "16-bit TIFF": ("I;16", "TIFF", {}),
+    "TIFF with grey and alpha": ("LA", "TIFF", {"compression": "packbits"}),
+    "palette TIFF": ("P", "TIFF", {"compression": "tiff_lzw"}),
+    "CMYK TIFF": ("CMYK", "TIFF", {}),
+    "plain YCbCr TIFF": ("YCbCr", "TIFF", {}),
+    "TIFF in planes of 16 bits": _planar_tiff,
     "float TIFF": ("F", "TIFF", {}),
     "fax TIFF": ("1", "TIFF", {"compression": "group4"}),
     "AVIF": ("RGB", "AVIF", {"exif": _EXIF}),
@@ -55,17 +81,21 @@ _MAGIC = (
     b"\0\0\0\x0cjP  \r\n\x87\n",
     b"<html>",
     b"%PDF-1.4",
+    b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    b"<svg>",
 )
 _EXTREMES = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**24, 2**31 - 1, 2**31, 2**32 - 13, 2**32 - 1)
 _STRUCTURES = re.compile(
     rb"IHDR|PLTE|tRNS|IDAT|acTL|fcTL|fdAT|eXIf|IEND|VP8 |VP8L|VP8X|ALPH|ANIM|ANMF|EXIF|ftyp|meta|iloc|iinf|infe|iprp|"
-    rb"ipco|ipma|ispe|av1C|pixi|idat|moov|mdat|\xff[\xc0-\xc4\xda\xdb\xdd\xe0-\xef\xfe]|\x21[\xf9\xfe\xff]|\x2c",
+    rb"ipco|ipma|ispe|av1C|pixi|idat|moov|mdat|RIFF|\xff[\xc0-\xc4\xda\xdb\xdd\xe0-\xef\xfe]|\x21[\xf9\xfe\xff]|\x2c",
     re.DOTALL,
 )
 
 
 def encode(picture: Image.Image, kind: str) -> bytes:
     """`picture` as a file of one of `KINDS`; its mirror image is the second frame of those that move."""
+    if callable(KINDS[kind]):
+        return KINDS[kind](picture)
     mode, file_format, options = KINDS[kind]
     if options.get("save_all"):
         options = {**options, "append_images": [_converted(picture.transpose(Image.Transpose.ROTATE_180), mode)]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import logging.config
 
 from flask import g, has_request_context
@@ -19,6 +20,8 @@ class _RequestId(logging.Filter):
 
 def configure_logging(level: str) -> None:
     """Makes this process log what is at least as grave as `level`: "debug", "info", "warning" or "error"."""
+    # Python would write a warning as two lines of text, of which nobody knows which request they belong to.
+    logging.captureWarnings(True)
     logging.config.dictConfig(
         {
             "version": 1,

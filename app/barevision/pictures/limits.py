@@ -28,8 +28,8 @@ _TEM = 0x01
 # 0xFF before 0 is data, before 0xFF filling; restart markers stand within a scan.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 
-# A photo's directory has about twenty.
-_MAX_TIFF_TAGS = 1000
+# A photo's directory has about twenty. libtiff writes a line on stderr for each that it does not know.
+_MAX_TIFF_TAGS = 200
 
 # Parts of blocks too: those of an honest GIF's texts and profiles have up to 255 bytes each.
 _MAX_GIF_BLOCKS = 1_000_000
