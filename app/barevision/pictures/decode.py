@@ -31,6 +31,8 @@ _REDUCED = {
 _PIXEL_BYTES = 4
 # Pillow reads run lengths in Python, a tenth of a microsecond a pixel, and a microsecond each.
 _RUN_LENGTHS_PER_LIMIT = 1 / 8
+# A TIFF's tag and its value.
+_COLOUR_SPACE, _WHITE_IS_ZERO = 262, 0
 # Depths that cameras have, of which the rest of 16 bits is then empty.
 _DEPTHS = (8, 10, 12, 14, 16)
 _STRIP_PIXELS = 2**20
@@ -169,7 +171,9 @@ def _decode_by_pillow(header: Header) -> np.ndarray:
 def _pillow_pixels(picture: Image.Image) -> np.ndarray:
     """The loaded `picture`: uint8 (height, width, 3 or 4), RGB or RGBA, or uint16 (height, width)."""
     if picture.mode.startswith("I;16"):
-        return np.asarray(picture).astype(np.uint16)
+        wide = np.asarray(picture).astype(np.uint16)
+        # Pillow turns 0 for white around in a TIFF of 8 bits, not of 16.
+        return ~wide if picture.format == "TIFF" and picture.tag_v2.get(_COLOUR_SPACE) == _WHITE_IS_ZERO else wide
     if picture.mode in ("I", "F"):
         raise PictureError(f"the picture has samples of Pillow's kind {picture.mode}; save it with 8 or 16 bits each")
     if picture.mode == "La":

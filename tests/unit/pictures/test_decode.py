@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from barevision.errors import PictureError, PictureTooLargeError, SideTooLongError
 from barevision.pictures.decode import LARGEST_SIDES, decode_image, decode_reduced, encode_image
-from tests.support.pictures import PALETTE, encoded, gif, palette_bmp
+from tests.support.pictures import PALETTE, encoded, gif, palette_bmp, tiff
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
@@ -199,6 +199,17 @@ def test_rows_of_a_bmp_need_no_filling_at_the_end() -> None:
     np.testing.assert_array_equal(decode_image(data[:-2], 10**6), COLOURED)
     with pytest.raises(PictureError, match="can't be decoded"):
         decode_image(data[:-3], 10**6)
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(8, "<u1"), (16, "<u2")])
+@pytest.mark.parametrize(("space", "shown"), [(0, 255), (1, 0)], ids=["white is zero", "black is zero"])
+def test_a_grey_tiff_says_what_zero_is(bits: int, kind: str, space: int, shown: int) -> None:
+    pixels = np.zeros((10, 8), kind)
+    pixels[5:] = 2**bits - 1
+    tags = {256: [8], 257: [10], 258: [bits], 259: [1], 262: [space], 277: [1], 278: [10], 279: [pixels.nbytes]}
+    image = decode_image(tiff(tags, pixels.tobytes()), 10**6)
+    assert (image[:5] == shown).all()
+    assert (image[5:] == 255 - shown).all()
 
 
 @pytest.mark.parametrize("background", [0, 3, 200])

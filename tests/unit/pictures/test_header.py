@@ -54,6 +54,17 @@ def test_tiles_are_pictures_too(monkeypatch: pytest.MonkeyPatch) -> None:
         decode_image(data, 50_000_000)
 
 
+@pytest.mark.parametrize(("extension", "channels"), [(".png", 3), (".png", 4), (".tiff", 3), (".tiff", 4)])
+def test_pixels_of_more_than_four_bytes_count_as_more_than_one(
+    extension: str, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = cv2.imencode(extension, np.zeros((40, 50, channels), np.uint16))[1].tobytes()
+    assert decode_image(data, 500 * 2 * channels).shape == (40, 50, 3)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(PictureTooLargeError, match=f"2000 pixels of {2 * channels} bytes each"):
+        decode_image(data, 500 * 2 * channels - 1)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
 def test_tiffs_of_other_samples_than_8_and_16_bits_are_refused_in_words(
     dtype: type, monkeypatch: pytest.MonkeyPatch

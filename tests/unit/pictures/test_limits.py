@@ -88,6 +88,8 @@ def test_jpeg_scans_are_counted_and_what_only_looks_like_one_is_not(photo: np.nd
     data = encoded(photo, "JPEG", progressive=True)
     with pytest.raises(PictureError, match="more than 100 progressive scans"):
         decode_image(with_scans(data, 101), 10**6)
+    with pytest.raises(PictureError, match="more than 20 progressive scans"):
+        decode_image(with_scans(data, 21), photo.shape[0] * photo.shape[1])
     np.testing.assert_array_equal(decode_image(data + b"\xff\xda" * 500, 10**6), decode_image(data, 10**6))
     comment = b"\xff\xfe" + struct.pack(">H", 1002) + b"\xff\xda" * 500
     np.testing.assert_array_equal(decode_image(data[:2] + comment + data[2:], 10**6), decode_image(data, 10**6))
