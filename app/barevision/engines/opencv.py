@@ -16,6 +16,10 @@ class OpenCVEngine:
     """See `Engine`. Threads that use a `cv2.dnn.Net` at once get each other's boxes, so calls take turns."""
 
     def __init__(self, path: Path, threads: int) -> None:
+        graph = onnx.load(path).graph
+        if any(node.op_type == "NonMaxSuppression" for node in graph.node):
+            # Where it finds nothing, OpenCV 5 divides by the number of boxes and ends the process.
+            raise EngineError(f"OpenCV can't run the non-maximum suppression in {path}; the engine onnxruntime can")
         try:
             self._net = cv2.dnn.readNetFromONNX(str(path))
         except cv2.error as error:
@@ -23,7 +27,7 @@ class OpenCVEngine:
         # OpenCV keeps this number for the whole process, not for the network.
         cv2.setNumThreads(threads)
         self._lock = threading.Lock()
-        _, _, height, width = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+        _, _, height, width = graph.input[0].type.tensor_type.shape.dim
         self.input_size = (height.dim_value, width.dim_value)
 
     def infer(self, blob: np.ndarray) -> np.ndarray:
