@@ -30,8 +30,9 @@ from barevision.settings import Settings, load_settings
 def models() -> None:
     """The models that can be served.
 
-    A MODEL is a name of the catalogue, a folder with .cfg, .weights and .names, an .onnx file, or the https address of
-    one; yolov3@608 and yolov3@640x384 give the network's input another size.
+    A MODEL is a name of the catalogue, a folder with .cfg, .weights and .names, an .onnx file (with a .names file
+    beside it if it has no names of classes), or the https address of one; yolov3@608 and yolov3@640x384 give the
+    network's input another size.
     """
 
 
