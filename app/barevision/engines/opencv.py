@@ -16,14 +16,14 @@ class OpenCVEngine:
     """See `Engine`. Threads that use a `cv2.dnn.Net` at once get each other's boxes, so calls take turns."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        graph = onnx.load(path).graph
-        if any(node.op_type == "NonMaxSuppression" for node in graph.node):
-            # Where it finds nothing, OpenCV 5 divides by the number of boxes and ends the process.
-            raise EngineError(f"OpenCV can't run the non-maximum suppression in {path}; the engine onnxruntime can")
         try:
             self._net = cv2.dnn.readNetFromONNX(str(path))
         except cv2.error as error:
             raise EngineError(f"OpenCV can't load {path}: {error}") from error
+        graph = onnx.load(path).graph
+        if any(node.op_type == "NonMaxSuppression" for node in graph.node):
+            # Where it finds nothing, OpenCV 5 divides by the number of boxes and ends the process.
+            raise EngineError(f"OpenCV can't run the non-maximum suppression in {path}; the engine onnxruntime can")
         # OpenCV keeps this number for the whole process, not for the network.
         cv2.setNumThreads(threads)
         self._lock = threading.Lock()

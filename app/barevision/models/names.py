@@ -13,15 +13,19 @@ from barevision.errors import ModelError
 
 _MAX_BYTES = 2**20
 _ENDINGS = (".names", ".txt", ".yaml", ".yml")
+_USUAL = ("classes.txt", "labels.txt", "names.txt", "data.yaml")
 
 
 def names_beside(onnx: Path) -> Path | None:
-    """The file that may have the names of the network `onnx`: called like it, or the only one of its kind beside it."""
-    beside = [path for path in sorted(onnx.parent.iterdir()) if path.suffix.lower() in _ENDINGS and path.is_file()]
-    for ending in _ENDINGS:
-        named_alike = [path for path in beside if path.stem == onnx.stem and path.suffix.lower() == ending]
-        if named_alike:
-            return named_alike[0]
+    """The file that may have the names of the network `onnx`; None if there is none, or no telling which.
+
+    It is called like the network, or as such files usually are, or is the only one of its kind beside it.
+    """
+    beside = [path for path in sorted(onnx.parent.glob("*")) if path.suffix.lower() in _ENDINGS and path.is_file()]
+    for name in (*(f"{onnx.stem}{ending}" for ending in _ENDINGS), *_USUAL):
+        called_so = [path for path in beside if path.name.lower() == name.lower()]
+        if called_so:
+            return called_so[0]
     for endings in ((".names",), (".txt",), (".yaml", ".yml")):
         of_a_kind = [path for path in beside if path.suffix.lower() in endings]
         if len(of_a_kind) == 1:

@@ -126,12 +126,12 @@ def folder_source(folder: Path, description: str) -> ModelSource:
 
     :raises ModelError: a file is missing, there are two of a kind, or golden.jpg is there without golden.json.
     """
-    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    paths = sorted(path for path in folder.glob("*") if path.is_file())
     endings = {path.suffix.lower() for path in paths}
     is_onnx = ".onnx" in endings and ".cfg" not in endings
     if not {".onnx", ".cfg", ".weights"} & endings:
         # Ultralytics' trainer writes its networks into the folder "weights" of a run's folder.
-        for path in (folder, *sorted(folder.iterdir()), *sorted((folder / "weights").glob("*"))):
+        for path in (folder, *sorted(folder.glob("*")), *sorted((folder / "weights").glob("*"))):
             if path.suffix.lower() == ".onnx":
                 raise ModelError(f"{folder} has no network itself; ask for {path}")
             refuse_other_formats(path)

@@ -106,9 +106,11 @@ def test_a_file_without_names_is_refused(tmp_path: Path, file: str, content: byt
     [
         (["best.names", "best.txt", "data.yaml"], "best.names"),
         (["other.names", "best.txt"], "best.txt"),
-        (["coco.names", "readme.txt", "data.yaml"], "coco.names"),
+        (["coco.names", "readme.txt", "args.yaml"], "coco.names"),
         (["a.names", "b.names", "classes.txt"], "classes.txt"),
-        (["a.txt", "b.txt", "data.yaml"], "data.yaml"),
+        (["README.roboflow.txt", "data.yaml"], "data.yaml"),
+        (["BEST.Names", "other.names"], "BEST.Names"),
+        (["a.txt", "b.txt", "coco.yaml"], "coco.yaml"),
         (["a.txt", "b.txt"], None),
         (["best.json"], None),
         ([], None),
