@@ -88,10 +88,19 @@ def _read(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None, name
     input_size = _fix_input(model, metadata, size)
     is_cut = answer_before_suppression(model)
     take_float32(model.graph)
-    shape, *others = _run(model, input_size)
-    _check_outputs(model.graph, shape, others)
+    shapes = _run(model, input_size)
+    outputs = ", ".join(f"{value.name} {shape}" for value, shape in zip(model.graph.output, shapes, strict=True))
+    # YOLOv5's exporter wrote the heads behind the boxes until 6.2, for training; others write what is no box at all.
+    shape = shapes[0]
     del model.graph.output[1:]
     keep_what_outputs_need(model.graph)
+    if len(shape) == 5:
+        raise ModelError(
+            f"answers its heads ({outputs}), without the anchors that make boxes of them; export it again so that it "
+            "answers boxes: YOLOv7's export.py does with --grid, YOLOv5's without --train"
+        )
+    if model.graph.output[0].type.tensor_type.elem_type != TensorProto.FLOAT:
+        raise ModelError("does not answer float32 or float16")
 
     labels, origin = _read_labels(metadata, path, names)
     operations = operations_of_head(model.graph)
@@ -104,7 +113,7 @@ def _read(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None, name
         _write_output_shape(model.graph, (1, "objects", 7))
         return Network(model.SerializeToString(), labels, Head("yolov7-chosen", "letterbox"))
     if len(shape) != 3 or shape[0] != 1 or min(shape) < 1:
-        raise ModelError(f"answers {shape}, expected the boxes of one image as (1, a, b)")
+        raise ModelError(f"answers {outputs}, expected the boxes of one image first, as (1, a, b)")
     if shape[1] * shape[2] > LARGEST_OUTPUT:
         raise ModelError(f"answers {shape[1] * shape[2]} numbers, at most {LARGEST_OUTPUT} are allowed")
     _write_output_shape(model.graph, shape)
@@ -116,7 +125,7 @@ def _read(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None, name
         try:
             head = recognize_head(shape[1:], len(labels), input_size, metadata, operations)
         except ModelError as error:
-            raise ModelError(f"{error}; {origin} has {len(labels)} names") from None
+            raise ModelError(f"{error}; its outputs are {outputs}, and {origin} has {len(labels)} names") from None
     return Network(model.SerializeToString(), labels, head)
 
 
@@ -205,25 +214,6 @@ def _run(model: onnx.ModelProto, size: tuple[int, int]) -> list[tuple[int, ...]]
         return answer_shapes(model.SerializeToString(), np.zeros((1, 3, *size), np.float32))
     except EngineError as error:
         raise ModelError(f"{verdict}; {str(error).splitlines()[0][:300]}") from None
-
-
-def _check_outputs(graph: onnx.GraphProto, shape: tuple[int, ...], others: list[tuple[int, ...]]) -> None:
-    """Checks that the first output has all boxes, and that the others are the heads that these were made of.
-
-    Those are there for training: YOLOv5's exporter wrote them until 6.2, YOLOv7's until --grid left them out.
-    """
-    shown = ", ".join(f"{value.name} {shape}" for value, shape in zip(graph.output, [shape, *others], strict=True))
-    if len(shape) == 5:
-        raise ModelError(
-            f"answers its heads ({shown}), without the anchors that make boxes of them; export it again so that it "
-            "answers boxes: YOLOv7's export.py does with --grid, YOLOv5's without --train"
-        )
-    if any(len(other) != 5 for other in others):
-        raise ModelError(
-            f"has {len(graph.output)} outputs ({shown}), expected boxes, and at most YOLOv5's heads after them"
-        )
-    if graph.output[0].type.tensor_type.elem_type != TensorProto.FLOAT:
-        raise ModelError("does not answer float32 or float16")
 
 
 def _write_output_shape(graph: onnx.GraphProto, shape: tuple[int | str, ...]) -> None:
