@@ -8,6 +8,8 @@ from pathlib import Path
 
 from barevision.client import Client
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 url, source, target = sys.argv[1:]
 with Client(url, timeout=60) as client:
     for detection in client.predict(source, confidence=0.5):

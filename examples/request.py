@@ -11,6 +11,8 @@ import sys
 import cv2
 import requests
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 url, source, target = sys.argv[1:]
 image = cv2.imread(source)
 _, encoded = cv2.imencode(".jpg", image)

@@ -19,7 +19,7 @@ from tests.support.lab import noted_labs
 from tests.support.serving import served
 
 ROOT = Path(__file__).parent.parent
-_RINGS = ("unit", "api", "browser", "exports", "roles", "gce", "e2e")
+_RINGS = ("unit", "api", "cases", "browser", "exports", "roles", "gce", "e2e")
 
 
 def pytest_configure(config: pytest.Config) -> None:

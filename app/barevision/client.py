@@ -19,7 +19,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from barevision.errors import ServiceError
+from barevision.errors import ServiceError, shortened
 from barevision.objects import Detection, parse_detections
 
 #: An encoded picture: its bytes, the path of its file, or a file open for reading bytes.
@@ -28,6 +28,8 @@ Picture = bytes | str | os.PathLike[str] | BinaryIO
 #: Seconds that all waits of one request may take together.
 LONGEST_WAIT = 30.0
 MOST_RETRIES = 4
+# Another server's words may be a whole page.
+_SHOWN_CHARACTERS = 2000
 
 
 class Parameters(TypedDict, total=False):
@@ -131,10 +133,7 @@ class Client:
         :raises ServiceError: no answer, an error, or an answer that is not a JSON object.
         """
         response = self._request("GET", "/info")
-        try:
-            answer = response.json()
-        except (requests.JSONDecodeError, RecursionError):
-            answer = None
+        answer = _json(response)
         if not isinstance(answer, dict):
             raise ServiceError(f"{self.url}/info does not answer a JSON object; is this a Barevision service?")
         return answer
@@ -165,11 +164,21 @@ class Client:
             raise ServiceError(f"{self.url} does not answer: {error}") from error
         if response.ok:
             return response
-        try:
-            detail = response.json()["detail"]
-        except (requests.JSONDecodeError, RecursionError, KeyError, TypeError):
-            detail = response.reason
-        raise ServiceError(f"{self.url} answers {response.status_code}: {detail}", response.status_code)
+        answer = _json(response)
+        detail = answer.get("detail") if isinstance(answer, dict) else None
+        shown = shortened(
+            detail if isinstance(detail, str) else response.reason or "without a reason", _SHOWN_CHARACTERS
+        )
+        raise ServiceError(f"{self.url} answers {response.status_code}: {shown}", response.status_code)
+
+
+def _json(response: requests.Response) -> object:
+    """What is answered as JSON; None for an answer that is none."""
+    try:
+        return response.json()
+    except (ValueError, RecursionError):
+        # Not only requests' JSONDecodeError: Python refuses numbers of more than 4300 digits with another one.
+        return None
 
 
 class _Patience(Retry):

@@ -28,12 +28,13 @@ from barevision.errors import (
     SideTooLongError,
     UnknownLabelError,
     WrongAnswerError,
+    shortened,
 )
 from barevision.models.catalogue import find_source
 from barevision.models.download import Progress
 from barevision.models.prepare import PreparedModel, prepare
 from barevision.objects import Detection
-from barevision.pictures.decode import decode_image, decode_reduced
+from barevision.pictures.decode import decode_reduced
 from barevision.settings import Settings
 
 # A reduced picture keeps at least this many times the pixels of the network's input on each side.
@@ -99,7 +100,7 @@ class Detector:
         unknown = sorted(set(classes or ()) - set(self.model.labels))
         if unknown:
             known = ", ".join(self.model.labels)
-            raise UnknownLabelError(f"the model has no class {', '.join(unknown)}; it has {known}")
+            raise UnknownLabelError(f"the model has no class {shortened(', '.join(unknown))}; it has {known}")
         return Selection(
             self.settings.confidence if confidence is None else confidence,
             self.settings.nms if nms is None else nms,
@@ -160,7 +161,7 @@ class Detector:
             # The network chose already; what it left side by side belongs there.
             selection = replace(selection, nms=1.0)
         detections = select_detections(rows, size, self.model.labels, selection)
-        if head.fit != "stretch":
+        if head.fit in ("letterbox", "yolox"):
             # As Ultralytics' predictor does; the tutorial's boxes may stick out.
             detections = [clip(detection, size) for detection in detections]
         watch.lap("select")
@@ -192,12 +193,21 @@ class Detector:
         """What the model answers for its golden image; None if it has none.
 
         :raises EngineError: as `predict`.
-        :raises WrongAnswerError: the image can't be predicted.
+        :raises WrongAnswerError: the image can't be predicted, or the settings would refuse it to a client.
         """
         if self.model.golden is None:
             return None
+        picture, settings = self.model.golden.picture, self.settings
         try:
-            image = decode_image(self.model.golden.picture, self.settings.max_pixels)
+            # A deployment's last test sends it, too. What would be refused then is said before the release is switched.
+            if len(picture) > settings.max_bytes:
+                raise PictureTooLargeError(f"the picture has {len(picture)} bytes, allowed are {settings.max_bytes}")
+            image, _ = decode_reduced(picture, settings.max_pixels, settings.max_side)
+        except PictureTooLargeError as error:
+            raise WrongAnswerError(
+                f"the settings refuse the golden image, with which a service is tried: {error}; "
+                "raise max_bytes, max_pixels or max_side"
+            ) from error
         except PictureError as error:
             raise WrongAnswerError(f"the golden image can't be predicted: {error}") from error
         # The golden answer was given at the default thresholds, whatever this service is set to.

@@ -19,6 +19,11 @@
 from __future__ import annotations
 
 
+def shortened(text: str, characters: int = 80) -> str:
+    """`text`, or as many `characters` of it, for a message: what a request or an answer says may be megabytes."""
+    return text if len(text) <= characters else f"{text[:characters]}..."
+
+
 class BarevisionError(Exception):
     """The base of all of them: to catch it is to catch every failure that was foreseen."""
 

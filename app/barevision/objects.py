@@ -41,7 +41,7 @@ class Detection:
         }
 
     def __str__(self) -> str:
-        return f"{self.label} {self.confidence:.3f} at {list(self.box)}"
+        return f"{self.label} {self.confidence:.3f} at {list(self.box)} in {list(self.color)}"
 
 
 _LIST = TypeAdapter(list[Detection])
@@ -68,13 +68,15 @@ def differences(
 ) -> list[str]:
     """What is missing, extra or off in `answer`, one line each; empty if the two agree. The order does not matter.
 
+    Labels and colours have to be the same.
+
     :param pixels: how far x, y, width and height may be off, each.
     :param confidence: how far confidences may be off.
     """
 
     def agree(one: Detection, other: Detection) -> bool:
         return (
-            one.label == other.label
+            (one.label, one.color) == (other.label, other.color)
             and abs(one.confidence - other.confidence) <= confidence
             and all(abs(a - b) <= pixels for a, b in zip(one.box, other.box, strict=True))
         )

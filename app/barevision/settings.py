@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from barevision.errors import SettingsError
 
@@ -15,6 +16,8 @@ from barevision.errors import SettingsError
 PREFIX = "BAREVISION_"
 #: Names the file with a service's settings, for serving/reload.py. It is not a setting itself.
 SETTINGS_FILE = "BAREVISION_SETTINGS_FILE"
+#: Names a deployment for plugins/inventory/gce.py: a shell that has it set runs the command line, too.
+_DEPLOYMENT = "BAREVISION_DEPLOYMENT"
 #: Read by the tests, not by the service.
 _TEST_PREFIX = "BAREVISION_TEST_"
 
@@ -22,6 +25,18 @@ _TEST_PREFIX = "BAREVISION_TEST_"
 def _default_models_dir() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "barevision" / "models"
+
+
+def _split(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+def _checked_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    # Browsers write an origin so, and it is compared letter for letter.
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+", origin):
+            raise ValueError(f"{origin!r} is no origin; expected one like https://app.example.com:8443, or *")
+    return origins
 
 
 class Settings(BaseSettings):
@@ -84,6 +99,13 @@ class Settings(BaseSettings):
         description="Largest overlap (intersection over union) of two answered boxes, where the request does not say "
         "otherwise; 0 to 1.",
     )
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_checked_origins)] = (
+        Field(
+            (),
+            description="Origins, such as https://app.example.com, whose pages may read this service's answers in a "
+            "browser; * for all.",
+        )
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info",
         description="The least that is logged: debug, info (a line for each request), warning (what was refused or "
@@ -103,7 +125,7 @@ def load_settings(**overrides: object) -> Settings:
         for name in os.environ
         if name.upper().startswith(PREFIX)
         and not name.startswith(_TEST_PREFIX)
-        and name.upper() not in {*known, SETTINGS_FILE}
+        and name.upper() not in {*known, SETTINGS_FILE, _DEPLOYMENT}
     ]
     if unknown:
         raise SettingsError(f"unknown setting {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")

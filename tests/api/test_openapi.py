@@ -128,7 +128,9 @@ def give_a_picture(case: schemathesis.Case) -> None:
         case.path_parameters = {name: served[name] for name in case.path_parameters}
         body.get("parameters", {}).pop("classes", None)
         body["inputs"][0]["data"] = [_BASE64]
-    elif case.media_type == "application/json":
-        case.body = {"image": _BASE64}
     elif isinstance(body, dict):
-        body["image"] = _PICTURE
+        body.pop("classes", None)
+        # What stands in the address may not stand in the body as well.
+        for name in case.query:
+            body.pop(name, None)
+        body["image"] = _BASE64 if case.media_type == "application/json" else _PICTURE

@@ -27,8 +27,8 @@ _ARGUMENTS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
-# Error statuses are what some tests are about; the other is about the tests' own looking at pixels.
-_EXPECTED = ("Failed to load resource", "willReadFrequently")
+# Error statuses and refused origins are what some tests are about; the other is about the tests' own looking at pixels.
+_EXPECTED = ("Failed to load resource", "blocked by CORS policy", "willReadFrequently")
 _LISTENER = """
 window.violations = [];
 addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) =>

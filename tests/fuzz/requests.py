@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from tests.fuzz.pictures import change_bytes, damaged
 
@@ -46,7 +46,7 @@ class Endpoint:
     """
 
     path: str
-    bodies: tuple[str, ...] = ("raw", "form", "json")
+    bodies: tuple[str, ...] = ("raw", "form", "json", "urlencoded")
     parameters: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -59,7 +59,11 @@ _SELECTION = {
 }
 ENDPOINTS = (
     Endpoint("/predict", parameters={**_SELECTION, "annotate": ("true", "false")}),
-    Endpoint("/v1/vision/detection", ("form", "form", "raw"), {"min_confidence": ("0.1", "0.9"), "api_key": ("x",)}),
+    Endpoint(
+        "/v1/vision/detection",
+        ("form", "form", "raw", "urlencoded"),
+        {"min_confidence": ("0.1", "0.9"), "api_key": ("x",)},
+    ),
     Endpoint("/v2/models/roadsigns/infer", ("inference", "inference", "binary inference", "json"), _SELECTION),
 )
 #: What answers without a picture.
@@ -204,14 +208,35 @@ def _raw(picture: bytes, _: Endpoint, chance: Random) -> tuple[Headers, bytes]:
     return {"Content-Type": chance.choice(("image/jpeg", "image/jpg", "application/octet-stream", None))}, picture
 
 
-def _json(picture: bytes, _: Endpoint, chance: Random) -> tuple[Headers, bytes]:
+def _json(picture: bytes, endpoint: Endpoint, chance: Random) -> tuple[Headers, bytes]:
     text = base64.b64encode(picture).decode()
     value = chance.choice((text,) * 6 + (f"data:image/png;base64,{text}", text[:-1], None, 7, [text], {"image": text}))
     body = chance.choice(
         ({"image": value},) * 6 + ({"Image": value}, [value], value, {"image": value, "more": [1] * 50})
     )
+    if isinstance(body, dict):
+        body |= _some_fields(endpoint, chance)
     encoding = chance.choice(("utf-8",) * 8 + ("utf-16", "utf-8-sig"))
-    return {"Content-Type": "application/json"}, json.dumps(body).encode(encoding)
+    type_ = chance.choice(("application/json",) * 4 + ("application/vnd.api+json", "text/plain", None))
+    return {"Content-Type": type_}, json.dumps(body).encode(encoding)
+
+
+def _some_fields(endpoint: Endpoint, chance: Random) -> dict[str, object]:
+    """Parameters as JSON or a form has them beside the picture, mostly none."""
+    names = [name for name in (*endpoint.parameters, "size", "k" * 3000) if chance.random() < 0.05]
+    others = (0.5, 7, -1, True, None, [1], {"a": 1}, 10**400)
+    return {name: chance.choice((*endpoint.parameters.get(name, ()), *_TEXTS, *others)) for name in names}
+
+
+def _urlencoded(picture: bytes, endpoint: Endpoint, chance: Random) -> tuple[Headers, bytes]:
+    """As curl and requests send a dictionary: the picture as base64, escaped or not, or as escaped bytes."""
+    text = base64.b64encode(picture)
+    value = chance.choice((text, quote_plus(text).encode(), quote_plus(picture).encode(), text[:-1], b"%", b"%zz"))
+    pairs = [(name.encode(), quote_plus(str(value)).encode()) for name, value in _some_fields(endpoint, chance).items()]
+    pairs += [(name.encode(), value) for name in chance.choice((["image"],) * 5 + (["file"], [], ["image"] * 25))]
+    chance.shuffle(pairs)
+    body = b"&".join(name + b"=" + value for name, value in pairs)
+    return {"Content-Type": "application/x-www-form-urlencoded"}, chance.choice((body,) * 8 + (body + b"&" * 30,))
 
 
 def _inference(picture: bytes, endpoint: Endpoint, chance: Random) -> tuple[Headers, bytes]:
@@ -241,31 +266,52 @@ def _inference_json(endpoint: Endpoint, chance: Random, **tensor: object) -> dic
     return asked
 
 
+# What clients on other systems than UTF-8's make of a file's name, and what stands where a name is expected.
+_FILE_NAMES = (
+    *(b'; filename="%s"' % name for name in (b"x.jpg", b"x.jpg", b"", b"../../x", "ä".encode(), b"a" * 500)),
+    *('; filename="{}"'.format("图片表.jpg").encode(encoding) for encoding in ("gbk", "utf-8", "utf-16")),
+    "; filename=Ofslútdyk.jpg".encode("latin-1"),
+    '; filename="表"'.encode("shift-jis"),
+    b"; filename*=GBK''%CD%BC.jpg",
+    b'; filename="x.jpg"\r\nContent-Type: image/jpeg',
+    b'; filename="x.jpg"\r\nX: ' + b"a\r\n " * 6000,
+    b'; filename="x.jpg"\n' + b"a\n" * 500,
+    b"\r\nContent-Type: application/octet-stream",
+    b"",
+)
+
+
 def _form(picture: bytes, endpoint: Endpoint, chance: Random) -> tuple[Headers, bytes]:
     boundary = chance.choice(("B", "--", "-" * 70, "a'b"))
+    content = chance.choice((picture,) * 12 + (base64.b64encode(picture), b"\r\n--" + boundary.encode() + picture))
     parts = [
-        _part(boundary, name, f'; filename="{chance.choice(("x.jpg", "", "../../x", "ä", "a" * 500))}"', picture)
+        _part(boundary, name.encode(), chance.choice(_FILE_NAMES), content)
         for name in chance.choice((["image"],) * 5 + ([], ["file"], ["image", "image"], [""], ["image"] * 25))
     ]
     parts += [
-        _part(boundary, name, "", chance.choice((*values, *_TEXTS)).encode())
-        for name, values in endpoint.parameters.items()
-        if chance.random() < 0.1
+        _part(boundary, name.encode(), b"", str(value).encode(errors="replace"))
+        for name, value in _some_fields(endpoint, chance).items()
     ]
     chance.shuffle(parts)
-    end = chance.choice((f"--{boundary}--\r\n",) * 6 + ("", f"--{boundary}"))
-    return {"Content-Type": f"multipart/form-data; boundary={boundary}"}, b"".join(parts) + end.encode()
+    end = chance.choice((f"--{boundary}--\r\n",) * 6 + ("", f"--{boundary}", f"--{boundary}\r\n"))
+    body = b"".join(parts) + end.encode()
+    if chance.random() < 0.05:
+        body = body.replace(b"\r\n", b"\n")
+    named = chance.choice((f"; boundary={boundary}",) * 8 + ("", "; boundary=other", f'; boundary="{boundary}"; x=y'))
+    kind = chance.choice(("multipart/form-data",) * 9 + ("multipart/mixed",))
+    return {"Content-Type": kind + named}, body
 
 
-def _part(boundary: str, name: str, more: str, content: bytes) -> bytes:
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'
-    return head.encode() + content + b"\r\n"
+def _part(boundary: str, name: bytes, more: bytes, content: bytes) -> bytes:
+    head = b'--%s\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n' % (boundary.encode(), name, more)
+    return head + content + b"\r\n"
 
 
 Body = Callable[[bytes, Endpoint, Random], tuple[Headers, bytes]]
 BODIES: dict[str, Body] = {
     "raw": _raw,
     "form": _form,
+    "urlencoded": _urlencoded,
     "json": _json,
     "inference": _inference,
     "binary inference": _binary_inference,

@@ -47,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    do_GET = do_POST  # noqa: N815 (the name is the library's)
+    do_GET = do_OPTIONS = do_POST  # noqa: N815 (the names are the library's)
 
     def log_message(self, *args: object) -> None: ...
 
@@ -193,6 +193,55 @@ def test_without_service_a_client_is_told_to_come_back(nginx: Nginx) -> None:
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert int(answer.headers["Retry-After"]) > 0
     assert answer.json()["detail"] == "the detector is not running"
+
+
+_OURS = "https://app.example.com"
+
+
+def cors(answer: requests.Response) -> dict[str, str]:
+    """The headers of `answer` that are about pages of other sites."""
+    return {name: value for name, value in answer.headers.items() if name == "Vary" or name.startswith("Access-Contr")}
+
+
+@pytest.mark.parametrize("nginx", [{"app_cors_origins": ["https://first.example.com", _OURS]}], indirect=True)
+def test_without_service_a_page_of_an_allowed_origin_reads_so(nginx: Nginx) -> None:
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    preflight = requests.options(f"{nginx.url}/predict", headers={"Origin": _OURS, **asked}, timeout=10)
+    assert preflight.status_code == 204
+    assert cors(preflight) == {
+        "Vary": "Origin",
+        "Access-Control-Allow-Origin": _OURS,
+        "Access-Control-Allow-Methods": "GET, OPTIONS, POST",
+        "Access-Control-Allow-Headers": "content-type",
+        "Access-Control-Max-Age": "7200",
+    }
+    for body, status in ((b"x", 503), (b"x" * (_LIMIT + 1), 413)):
+        answer = requests.post(f"{nginx.url}/predict", data=body, headers={"Origin": _OURS}, timeout=10)
+        assert (answer.status_code, answer.json()["status"]) == (status, status)
+        assert cors(answer) == {
+            "Vary": "Origin",
+            "Access-Control-Allow-Origin": _OURS,
+            "Access-Control-Expose-Headers": "X-Request-ID, Retry-After",
+        }
+    for other in ({"Origin": "https://other.example.com"}, {}):
+        assert requests.options(f"{nginx.url}/predict", headers={**other, **asked}, timeout=10).status_code == 503
+        answer = requests.post(f"{nginx.url}/predict", data=b"x", headers=other, timeout=10)
+        assert cors(answer) == {"Vary": "Origin"}
+
+
+@pytest.mark.parametrize("nginx", [{"app_cors_origins": ["*"]}], indirect=True)
+def test_all_origins_may_read_what_nginx_answers_itself(nginx: Nginx) -> None:
+    answer = requests.post(f"{nginx.url}/predict", data=b"x" * (_LIMIT + 1), headers={"Origin": _OURS}, timeout=10)
+    assert answer.status_code == 413
+    assert (answer.headers["Access-Control-Allow-Origin"], answer.headers.get("Vary")) == ("*", None)
+
+
+def test_no_other_origin_is_answered_unless_set(nginx: Nginx) -> None:
+    asked = {"Origin": _OURS, "Access-Control-Request-Method": "POST"}
+    requests.options(f"{nginx.url}/predict", headers=asked, timeout=10)
+    assert nginx.seen == [("/predict", 0)]
+    answer = requests.post(f"{nginx.url}/predict", data=b"x" * (_LIMIT + 1), headers=asked, timeout=10)
+    assert (answer.status_code, cors(answer)) == (413, {})
 
 
 def test_a_request_whose_server_dies_is_sent_again(nginx: Nginx) -> None:

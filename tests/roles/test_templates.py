@@ -95,7 +95,7 @@ def test_the_app_takes_its_settings(site: Site, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_all_settings_of_the_app_can_be_given() -> None:
-    rendered = settings(Site(app_threads=2).render("app", _SETTINGS))
+    rendered = settings(Site(app_threads=2, app_cors_origins=["*"]).render("app", _SETTINGS))
 
     known = {f"BAREVISION_{name.upper()}" for name in type(load_settings()).model_fields}
     assert set(rendered) == known
@@ -104,6 +104,18 @@ def test_all_settings_of_the_app_can_be_given() -> None:
 def test_threads_are_left_to_the_app_unless_given() -> None:
     assert "BAREVISION_THREADS" not in settings(Site().render("app", _SETTINGS))
     assert settings(Site(app_threads=3).render("app", _SETTINGS))["BAREVISION_THREADS"] == "3"
+
+
+@pytest.mark.parametrize("origins", [["https://a.example", "http://b.example:3000"], "https://a.example", "*", []])
+def test_the_app_and_nginx_know_the_same_origins(origins: list[str] | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(app_cors_origins=origins)
+    for name, value in settings(site.render("app", _SETTINGS)).items():
+        monkeypatch.setenv(name, value)
+    expected = (origins,) if isinstance(origins, str) else tuple(origins)
+    assert load_settings().cors_origins == expected
+    rendered = site.render("nginx", _SITE)
+    for origin in expected:
+        assert ("default *;" if origin == "*" else f'"{origin}" $http_origin;') in rendered
 
 
 def test_quotes_in_a_setting_are_escaped_for_systemd() -> None:

@@ -79,7 +79,10 @@ def build(cfg: str, weights: object | None = None, **options: object) -> onnx.Mo
 
 
 def build_section(
-    write: Callable[[Graph, Section, Feature], Feature], section: str, *features: tuple[int, int, int]
+    write: Callable[[Graph, Section, Feature], Feature],
+    section: str,
+    *features: tuple[int, int, int],
+    weights: RandomWeights | None = None,
 ) -> onnx.ModelProto:
     """One section as a network of its own, of which `write` is tested.
 
@@ -87,7 +90,7 @@ def build_section(
     the section's output, or the boxes that it detects. The image is 64x32 pixels.
     """
     before = [Feature(f"feature_{number}", *shape) for number, shape in enumerate(features)]
-    graph = Graph(RandomWeights(), Feature("image", 3, 32, 64), features=list(before))
+    graph = Graph(weights or RandomWeights(), Feature("image", 3, 32, 64), features=list(before))
     output = write(graph, parse_config(f"[net]\n{section}", "a.cfg")[1], before[-1])
     name, shape = output.name, output.shape
     if graph.boxes:

@@ -145,3 +145,31 @@ def test_another_services_answer_is_an_error_in_words(monkeypatch: pytest.Monkey
     monkeypatch.setattr(requests.Session, "request", lambda *_, **__: response)
     with pytest.raises(ServiceError, match="http://x/predict does not answer a list of detections"):
         Client("http://x").predict(b"")
+
+
+@pytest.mark.parametrize("answer", [b"", b"null", b"[1]", b"<html>", b"9" * 5000, b"[" * 100_000, b"\xff\xfe\xff"])
+def test_an_answer_that_is_no_json_object_is_an_error_in_words(answer: bytes) -> None:
+    app = Flask("other")
+    app.add_url_rule("/info", view_func=lambda: Response(answer))
+    app.add_url_rule("/predict", "predict", methods=["POST"], view_func=lambda: Response(answer, 500))
+    with served(app) as url:
+        with pytest.raises(ServiceError, match="/info does not answer a JSON object"):
+            Client(url).info()
+        with pytest.raises(ServiceError, match=r"answers 500: INTERNAL SERVER ERROR$"):
+            Client(url).predict(b"x")
+
+
+@pytest.mark.parametrize("detail", ["null", "7", '[{"loc": ["body"]}]', '{"a": 1}'])
+def test_a_detail_that_is_no_text_is_not_shown(detail: str) -> None:
+    app = Flask("other")
+    app.add_url_rule("/info", view_func=lambda: Response(f'{{"detail": {detail}}}', 422))
+    with served(app) as url, pytest.raises(ServiceError, match="answers 422: UNPROCESSABLE"):
+        Client(url).info()
+
+
+def test_a_long_detail_is_shortened() -> None:
+    app = Flask("other")
+    app.add_url_rule("/info", view_func=lambda: Response('{"detail": "' + "x" * 10**6 + '"}', 400))
+    with served(app) as url, pytest.raises(ServiceError) as caught:
+        Client(url).info()
+    assert 1000 < len(str(caught.value)) < 3000

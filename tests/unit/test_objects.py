@@ -75,7 +75,8 @@ def test_differences_name_what_is_missing_and_what_is_extra() -> None:
     assert differences([dog], [moved], pixels=2, confidence=0.005) == []
     assert len(differences([dog], [moved], pixels=1, confidence=0.005)) == 2
     assert len(differences([dog], [moved], pixels=2, confidence=0.003)) == 2
-    assert differences([dog], []) == ["missing: dog 0.900 at [10, 20, 30, 40]"]
-    assert differences([], [dog]) == ["unexpected: dog 0.900 at [10, 20, 30, 40]"]
-    assert differences([dog], [dog, dog]) == ["unexpected: dog 0.900 at [10, 20, 30, 40]"]
+    assert differences([dog], []) == ["missing: dog 0.900 at [10, 20, 30, 40] in [1, 2, 3]"]
+    assert differences([], [dog]) == ["unexpected: dog 0.900 at [10, 20, 30, 40] in [1, 2, 3]"]
+    assert differences([dog], [dog, dog]) == ["unexpected: dog 0.900 at [10, 20, 30, 40] in [1, 2, 3]"]
     assert len(differences([dog], [replace(dog, label="cat")])) == 2
+    assert len(differences([dog], [replace(dog, color=(1, 2, 4))])) == 2

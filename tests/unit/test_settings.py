@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ def test_an_unknown_variable_is_refused_with_the_known_ones(monkeypatch: pytest.
 
 def test_variables_of_the_tests_and_of_other_programs_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BAREVISION_TEST_ASSETS", "/somewhere")
+    monkeypatch.setenv("BAREVISION_DEPLOYMENT", "staging")
     monkeypatch.setenv("VISION_MODEL", "yolov3")
     assert load_settings().model == "roadsigns"
 
@@ -58,11 +60,15 @@ def test_variables_of_the_tests_and_of_other_programs_are_not_ours(monkeypatch: 
         ("NMS", "1.1", "less than or equal to 1"),
         ("MAX_BYTES", "20M", "valid integer"),
         ("REDUCE_JPEGS", "perhaps", "valid boolean"),
+        ("CORS_ORIGINS", "https://a.example/", "'https://a.example/' is no origin; expected one like https://"),
+        ("CORS_ORIGINS", "a.example", "is no origin"),
+        ("CORS_ORIGINS", "https://A.example", "is no origin"),
+        ("CORS_ORIGINS", "*, https://*.example", "'https://[*].example' is no origin"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str) -> None:
     monkeypatch.setenv(f"BAREVISION_{name}", value)
-    with pytest.raises(SettingsError, match=f"^BAREVISION_{name}='{value}': .*{words}"):
+    with pytest.raises(SettingsError, match=f"^BAREVISION_{name}='{re.escape(value)}': .*{words}"):
         load_settings()
 
 
@@ -70,3 +76,12 @@ def test_all_bad_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("BAREVISION_THREADS", "0")
     with pytest.raises(SettingsError, match=r"BAREVISION_THREADS='0': [^;]*; BAREVISION_NMS=2: [^;]*$"):
         load_settings(nms=2)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://a.example,http://b.example:3000", " https://a.example , http://b.example:3000"]
+)
+def test_origins_stand_with_commas_between_them(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    assert load_settings().cors_origins == ()
+    monkeypatch.setenv("BAREVISION_CORS_ORIGINS", text)
+    assert load_settings().cors_origins == ("https://a.example", "http://b.example:3000")

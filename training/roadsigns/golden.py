@@ -35,14 +35,14 @@ _OTHERS = ((templates.clock, 420, 20, 50), (templates.traffic_light, 168, 20, 70
 def draw(seed: int) -> tuple[np.ndarray, list[tuple[str, list[int]]]]:
     """The picture, uint8 (480, 640, 3) BGR, and the name and box (x, y, width, height) of each sign in it."""
     rng = np.random.default_rng(seed)
-    picture = _street(rng)
+    picture = street(rng)
     for drawing, left, top, size in _OTHERS:
-        _paste(picture, drawing(rng), (left, top), size)
+        paste(picture, drawing(rng), (left, top), size)
     truths = []
     for drawing, left, top, size in _SIGNS:
         template = drawing(rng)
-        _draw_pole(picture, left + size // 2, top + size // 2)
-        _paste(picture, template, (left, top), size)
+        draw_pole(picture, left + size // 2, top + size // 2)
+        paste(picture, template, (left, top), size)
         corners = template.outline * size + (left, top)
         low, high = corners.min(axis=0), corners.max(axis=0)
         truths.append((templates.NAMES[template.label], [round(float(value)) for value in (*low, *(high - low))]))
@@ -50,7 +50,7 @@ def draw(seed: int) -> tuple[np.ndarray, list[tuple[str, list[int]]]]:
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8), truths
 
 
-def _street(rng: np.random.Generator) -> np.ndarray:
+def street(rng: np.random.Generator) -> np.ndarray:
     """A sky over a hedge over a road: float32 (480, 640, 3)."""
     height = np.linspace(0, 1, _HEIGHT, dtype=np.float32)[:, None, None]
     picture = np.array([0.92, 0.78, 0.6]) * (1 - height) + np.array([0.95, 0.93, 0.9]) * height
@@ -70,11 +70,13 @@ def _street(rng: np.random.Generator) -> np.ndarray:
     return picture
 
 
-def _draw_pole(picture: np.ndarray, x: int, top: int) -> None:
+def draw_pole(picture: np.ndarray, x: int, top: int) -> None:
+    """Draws a pole of a sign at the column `x`, from the row `top` down to the street."""
     cv2.line(picture, (x, top), (x, 395), (0.55, 0.55, 0.55), 6, cv2.LINE_AA)
 
 
-def _paste(picture: np.ndarray, template: templates.Template, corner: tuple[int, int], size: int) -> None:
+def paste(picture: np.ndarray, template: templates.Template, corner: tuple[int, int], size: int) -> None:
+    """Draws `template` on `picture`, `size` pixels wide and high, its upper left `corner` at (x, y)."""
     left, top = corner
     image = cv2.resize(template.image, (size, size), interpolation=cv2.INTER_AREA)
     area = picture[top : top + size, left : left + size]

@@ -8,16 +8,14 @@ from pathlib import Path
 from flask import Blueprint, Response, abort, current_app, send_file
 
 from barevision.api.openapi import openapi_document, operation
+from barevision.api.page import CONTENT_POLICY
 from barevision.api.service import current_service
 
 bp = Blueprint("documents", __name__)
 
 _OURS = Path(__file__).parent / "docs"
-# Nothing from elsewhere, no script or style but the files below; Swagger UI's pictures are data: URLs in its style.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+# Swagger UI's pictures are data: URLs in its style.
+_POLICY = f"{CONTENT_POLICY}; img-src 'self' data:"
 
 
 @bp.get("/openapi.json")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, request
 from gunicorn.http.errors import ParseException
 from pydantic import BaseModel
 from werkzeug.exceptions import (
@@ -19,10 +19,11 @@ from werkzeug.exceptions import (
 
 from barevision.api.metrics import METHODS
 from barevision.api.service import current_service
-from barevision.errors import BusyError, PictureError, PictureTooLargeError, UnknownLabelError
+from barevision.errors import BusyError, PictureError, PictureTooLargeError, UnknownLabelError, shortened
 
 _RETRY_SECONDS = 1
-_QUOTED_CHARACTERS = 80
+# Text is cut before it is quoted, which would make a copy of megabytes.
+_QUOTED_CHARACTERS = 100
 
 #: The header that an answer 503 has beside the usual ones, for the OpenAPI document.
 RETRY_HEADER = {"Retry-After": {"description": "Seconds after which to come back"}}
@@ -56,9 +57,8 @@ class Problem:
 
 
 def quoted(value: object) -> str:
-    """`value` as an error message quotes it: a request's own words may be megabytes."""
-    text = repr(value)
-    return text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}..."
+    """`value` as an error message quotes it."""
+    return shortened(repr(value[:_QUOTED_CHARACTERS] if isinstance(value, str) else value))
 
 
 def explain(error: Exception) -> Problem:
@@ -79,14 +79,18 @@ def explain(error: Exception) -> Problem:
         case BusyError():
             return Problem(503, "Service Unavailable", str(error), {"Retry-After": str(_RETRY_SECONDS)})
         case RequestEntityTooLarge():
-            parts = current_app.config["MAX_FORM_PARTS"]
             allowed = current_service().detector.settings.max_bytes
-            detail = f"the request is larger than {allowed} bytes, or a form with more than {parts} parts"
+            is_body = error.description == RequestEntityTooLarge.description
+            detail = f"the body is larger than {allowed} bytes" if is_body else error.description
+            # RFC 9110's name for it. Werkzeug's is that of an older RFC.
+            return Problem(413, "Content Too Large", detail)
         case NotFound() if error.description == NotFound.description:
-            detail = f"there is nothing at {quoted(request.path)}; /docs shows what there is"
+            # Not request.path, which has one slash where the address has two.
+            path = request.environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
+            detail = f"there is nothing at {quoted(path)}; /docs shows what there is"
         case MethodNotAllowed():
             allowed = ", ".join(sorted(error.valid_methods or (), key=METHODS.index))
-            method = request.method[:_QUOTED_CHARACTERS]
+            method = shortened(request.method)
             detail = f"{quoted(request.path)} does not allow {method}; allowed: {allowed}"
         case HTTPException() if not isinstance(error, InternalServerError):
             detail = error.description or ""

@@ -109,6 +109,18 @@ def openapi_document(app: Flask, choices: dict[str, list[str]]) -> dict:
     return spec.to_dict()
 
 
+def text_schemas(model: type[BaseModel]) -> dict[str, Schema]:
+    """The fields of `model` by name, for a query or a form, where null is said by leaving a field out."""
+    schemas = model.model_json_schema(ref_template=_REF)["properties"]
+    for schema in schemas.values():
+        del schema["title"]
+        if schema["default"] is None:
+            del schema["default"]
+        (schema_of_text, *_) = [one for one in schema.pop("anyOf", [{}]) if one != {"type": "null"}]
+        schema.update(schema_of_text)
+    return schemas
+
+
 def _response(spec: APISpec, description: str, content: Content, headers: Iterable[str]) -> dict:
     # apispec makes references of the headers' names.
     return {"description": description, "content": _content(spec, content), "headers": {name: name for name in headers}}
@@ -119,19 +131,13 @@ def _parameters(rule: Rule, described: Operation, choices: dict[str, list[str]])
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in sorted(rule.arguments)
     ]
-    properties = described.query.model_json_schema(ref_template=_REF)["properties"] if described.query else {}
-    for name, schema in properties.items():
+    for name, schema in text_schemas(described.query).items() if described.query else ():
         parameter = {"name": name, "in": "query", "description": schema.pop("description", "")}
         if name in choices:
             several = {"type": "array", "items": {"type": "string", "enum": choices[name]}, "minItems": 1}
             parameters.append({**parameter, "schema": several, "style": "form", "explode": False})
-            continue
-        del schema["title"]
-        # In a query, null is said by leaving the parameter out.
-        types = [one for one in schema.pop("anyOf", []) if one != {"type": "null"}]
-        if schema["default"] is None:
-            del schema["default"]
-        parameters.append({**parameter, "schema": {**schema, **(types or [{}])[0]}})
+        else:
+            parameters.append({**parameter, "schema": schema})
     for name, schema in described.headers.items():
         parameters.append({"name": name, "in": "header", "required": False, "schema": schema})
     return parameters

@@ -14,12 +14,15 @@ _FOLDER = Path(web.__file__).parent
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _YEAR = 365 * 24 * 3600
 
-# Nothing from elsewhere, nothing inline, no string that becomes markup.
+#: What a page of this service may load: nothing from elsewhere, nothing inline. Where its pictures are, it says itself.
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 _HEADERS = {
+    # No string becomes markup, either.
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        "require-trusted-types-for 'script'; trusted-types 'none'"
+        f"{CONTENT_POLICY}; img-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'"
     ),
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "Referrer-Policy": "no-referrer",

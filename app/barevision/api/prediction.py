@@ -3,7 +3,7 @@
 ::
 
     with turn():
-        (upload,) = read_uploads()
+        (upload,) = read_sent().uploads
         answer = predict(upload.read(), selection)
 """
 

@@ -11,7 +11,7 @@ from barevision.cli.options import json_option, models_dir_option, progress
 from barevision.client import Client
 from barevision.detection.selection import Selection
 from barevision.detector import drawn_image, load_detector
-from barevision.errors import ModelError, WrongAnswerError
+from barevision.errors import ModelError, ServiceError, WrongAnswerError
 from barevision.models.catalogue import catalogue_names, find_source, url_source
 from barevision.models.golden import Golden
 from barevision.models.pins import is_damaged, pulled_names
@@ -185,7 +185,9 @@ def check(model: str | None, models_dir: Path | None, url: str | None, as_json: 
 
 def _require_served(source: ModelSource, client: Client) -> None:
     """Raises `WrongAnswerError` if the service has another model, or this one in another size."""
-    model = client.info().get("model", {})
+    model = client.info().get("model")
+    if not isinstance(model, dict):
+        raise ServiceError(f"{client.url}/info names no model; is this a Barevision service?")
     expected = {"name": source.name}
     if source.input_size:
         expected["input_size"] = list(reversed(source.input_size))

@@ -18,14 +18,15 @@ from barevision.darknet.weights import Weights
 class Feature:
     """The output of a section: an ONNX value of shape (1, channels, height, width).
 
-    :ivar stride: pixels of the input from one cell to the next.
+    :ivar stride_y: pixels of the input from one cell to the next below; `stride_x` to the next at the right.
     """
 
     name: str
     channels: int
     height: int
     width: int
-    stride: Fraction = Fraction(1)
+    stride_y: Fraction = Fraction(1)
+    stride_x: Fraction = Fraction(1)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -36,8 +37,17 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class Kernel:
+    """The names of a convolution's constants: its kernel of `shape` (filters, channels, height, width), its biases."""
+
+    name: str
+    shape: tuple[int, int, int, int]
+    biases: str
+
+
+@dataclass(frozen=True)
 class Boxes:
-    """What a [yolo] or [region] section detects: an ONNX value of shape (1, rows, 4 + classes)."""
+    """What a section detects: an ONNX value of shape (1, rows, 4 + classes)."""
 
     name: str
     rows: int
@@ -52,13 +62,15 @@ class Graph:
     :ivar image: the network's input.
     :ivar classes: how many classes the network must have; None if that is not known beforehand.
     :ivar features: the outputs of the sections, which later sections refer to by their position.
-    :ivar boxes: the outputs of the [yolo] and [region] sections.
+    :ivar kernels: those of the convolutions, by their position among the features.
+    :ivar boxes: the outputs of the sections that detect.
     """
 
     weights: Weights
     image: Feature
     classes: int | None = None
     features: list[Feature] = field(default_factory=list)
+    kernels: dict[int, Kernel] = field(default_factory=dict)
     boxes: list[Boxes] = field(default_factory=list)
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[TensorProto] = field(default_factory=list)

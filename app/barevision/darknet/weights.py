@@ -19,8 +19,9 @@ _NOT_WEIGHTS = {
     b"PK\x03\x04": "a zip archive",
     b"\x1f\x8b": "a gzip archive",
 }
-# Every version that Darknet ever wrote is 0.1.0, 0.2.0 or 0.2.5.
-_VERSIONS = frozenset({(0, 1), (0, 2)})
+# Every version that Darknet ever wrote is 0.1.0, 0.2.0 or 0.2.5. Converters from other frameworks write 0.0.0, which
+# Darknet reads as it does 0.1.
+_VERSIONS = frozenset({(0, 0), (0, 1), (0, 2)})
 
 
 class Weights:
@@ -85,9 +86,11 @@ def _header_bytes(path: Path) -> int:
             raise DarknetError(f"{path.name} is {what}, expected Darknet weights")
     if len(head) < 16:
         raise DarknetError(f"{path.name} has {len(head)} bytes, too few for the header of Darknet weights")
+    if not any(head):
+        raise DarknetError(f"{path.name} begins with nothing but zeros; was its download cut short?")
     major, minor, _revision = struct.unpack_from("<3i", head)
     if (major, minor) not in _VERSIONS:
         raise DarknetError(
-            f"{path.name} starts with version {major}.{minor}, expected 0.1 or 0.2; this is not a .weights file"
+            f"{path.name} starts with version {major}.{minor}, expected 0.0, 0.1 or 0.2; this is not a .weights file"
         )
     return 20 if minor == 2 else 16

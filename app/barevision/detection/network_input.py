@@ -14,13 +14,23 @@ def to_blob(image: np.ndarray, size: tuple[int, int], fit: Fit) -> np.ndarray:
     """`image`, uint8 (height, width, 3) BGR, as a network's input of `size` (height, width).
 
     Darknet's networks are given a stretched image, as the tutorial does: thresholds that somebody tuned against it stay
-    right. Ultralytics' are given a letterboxed one: scaled to fit, and framed in grey (LetterBox in their
-    data/augment.py). YOLOX's have the grey at the right and at the bottom only (preproc in its data/data_augment.py).
+    right. Those that say letter_box=1 are given a letterboxed one: scaled to fit, and framed in grey (letterbox_image
+    in Darknet's image.c). So are Ultralytics' (LetterBox in their data/augment.py), with another grey and rounding, and
+    YOLOX's with the grey at the right and at the bottom only (preproc in its data/data_augment.py).
 
     :returns: float32 (1, 3, height, width), RGB, 0 to 1; for YOLOX BGR, 0 to 255.
     """
     height, width = size
-    if fit != "stretch":
+    if fit == "darknet-letterbox":
+        # Darknet's grey lies between two of the 256 that a picture can have.
+        blob = np.full((1, 3, height, width), 0.5, np.float32)
+        inner_height, inner_width = _darknet_letterbox(image.shape[:2], size)
+        top, left = (height - inner_height) // 2, (width - inner_width) // 2
+        blob[..., top : top + inner_height, left : left + inner_width] = cv2.dnn.blobFromImage(
+            image, 1 / 255, (inner_width, inner_height), swapRB=True, crop=False
+        )
+        return blob
+    if fit in ("letterbox", "yolox"):
         _, (inner_height, inner_width), (top, left) = _letterbox(image.shape[:2], size, fit)
         if image.shape[:2] != (inner_height, inner_width):
             image = cv2.resize(image, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR)
@@ -38,10 +48,16 @@ def to_image_rows(rows: np.ndarray, image_size: tuple[int, int], size: tuple[int
     """
     if fit == "stretch":
         return rows
-    scale, _, (top, left) = _letterbox(image_size, size, fit)
+    if fit == "darknet-letterbox":
+        inner_height, inner_width = _darknet_letterbox(image_size, size)
+        # Darknet moves boxes by half of what it filled up, to the half pixel (correct_yolo_boxes in its yolo_layer.c).
+        top, left = (size[0] - inner_height) / 2, (size[1] - inner_width) / 2
+    else:
+        scale, _, (top, left) = _letterbox(image_size, size, fit)
+        inner_height, inner_width = image_size[0] * scale, image_size[1] * scale
     sides = np.array([size[1], size[0]] * 2, np.float32)
     offset = np.array([left, top, 0, 0], np.float32)
-    inner = np.array([image_size[1] * scale, image_size[0] * scale] * 2, np.float32)
+    inner = np.array([inner_width, inner_height] * 2, np.float32)
     return np.concatenate([(rows[:, :4] * sides - offset) / inner, rows[:, 4:]], axis=1)
 
 
@@ -57,3 +73,12 @@ def _letterbox(
     # Of an odd number of pixels to fill, the larger half goes to the right and to the bottom.
     top, left = (round((whole - part) / 2 - 0.1) for whole, part in zip(size, inner, strict=True))
     return scale, inner, (top, left)
+
+
+def _darknet_letterbox(image_size: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """The (height, width) to which Darknet scales an image of `image_size` for an input of `size`."""
+    height, width = image_size
+    # A line of one pixel would vanish if it were scaled down.
+    if size[1] * height < size[0] * width:
+        return max(1, height * size[1] // width), size[1]
+    return size[0], max(1, width * size[0] // height)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 Form = Literal["relative", "yolov5", "yolov8", "yolox", "rtdetr", "rtdetr-chosen", "yolov7-chosen", "end-to-end"]
-Fit = Literal["stretch", "letterbox", "yolox"]
+Fit = Literal["stretch", "letterbox", "darknet-letterbox", "yolox"]
 
 # YOLOX's cells in pixels: of published networks, and of those with a fourth level (P6).
 _YOLOX_STRIDES = ((8, 16, 32), (8, 16, 32, 64))
@@ -31,8 +31,9 @@ class Head:
         "yolov7-chosen": (N, 7), number of the image, left, top, right, bottom in pixels of the input, class number,
         score: chosen already, and N is another for each image;
         "end-to-end": (N, 6), left, top, right, bottom in pixels of the input, score, class number: chosen already.
-    :ivar fit: "stretch" to the input's size, or "letterbox": scaled and framed in grey, or "yolox": scaled into the
-        upper left corner, the rest grey, BGR, 0 to 255.
+    :ivar fit: "stretch" to the input's size, or "letterbox": scaled and framed in grey, as Ultralytics does it;
+        "darknet-letterbox" as Darknet does it, with another grey and another rounding; "yolox": scaled into the upper
+        left corner, the rest grey, BGR, 0 to 255.
     """
 
     form: Form = "relative"

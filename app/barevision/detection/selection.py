@@ -35,9 +35,10 @@ class Selection:
 
 
 def class_colors(classes: int) -> list[tuple[int, int, int]]:
-    """One colour a class, three numbers from 0 to 254: the tutorial's, drawn with its seed."""
+    """One colour a class, three numbers from 0 to 254: the tutorial's, drawn with its seed and type of number."""
     random = np.random.RandomState(42)
-    return [tuple(color) for color in random.randint(0, 255, size=(classes, 3)).tolist()]
+    # The type decides the sequence: without it, NumPy draws eight bytes for each number, and others come out.
+    return [tuple(color) for color in random.randint(0, 255, size=(classes, 3), dtype="uint8").tolist()]
 
 
 def select_detections(

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from barevision.errors import ModelError
+from barevision.models.golden import Golden
 from barevision.models.pins import pulled_names, read_pin
 from barevision.models.reference import Reference, parse_reference
 from barevision.models.source import NAME, ModelFile, ModelSource, file_source, folder_source, refuse_other_formats
@@ -118,13 +119,21 @@ def _as_remembered(source: ModelSource, sha256: str | None, models: Path | None)
 
 @functools.cache
 def _catalogue() -> dict[str, ModelSource]:
-    entries = tomllib.loads((resources.files("barevision") / "models" / "catalogue.toml").read_text("utf-8"))
+    folder = Path(str(resources.files("barevision") / "models"))
+    entries = tomllib.loads((folder / "catalogue.toml").read_text("utf-8"))
     sources = {}
     for name, entry in entries.items():
         files = {
             part: ModelFile(file["name"], file.get("size"), file.get("sha256"), tuple(file["urls"]))
             for part, file in entry["files"].items()
         }
-        size = tuple(entry["input"])
-        sources[name] = ModelSource(name, entry["description"], files, input_size=size, licence=entry["licence"])
+        golden = entry.get("golden")
+        sources[name] = ModelSource(
+            name,
+            entry["description"],
+            files,
+            input_size=tuple(entry["input"]),
+            golden=golden and Golden.read(folder / golden["picture"], folder / golden["answer"]),
+            licence=entry["licence"],
+        )
     return sources

@@ -28,8 +28,16 @@ class Golden:
             return None
         if len(there) == 1:
             raise ModelError(f"{folder} has {there[0]} alone, expected golden.jpg and golden.json, or neither")
+        return cls.read(image, expected)
+
+    @classmethod
+    def read(cls, picture: Path, expected: Path) -> Golden:
+        """The picture in the file `picture`, and the answer in the file `expected`.
+
+        :raises ModelError: `expected` is not a list of detections.
+        """
         try:
-            return cls(image.read_bytes(), parse_detections(expected.read_text("utf-8-sig")))
+            return cls(picture.read_bytes(), parse_detections(expected.read_text("utf-8-sig")))
         except ValueError as error:
             raise ModelError(
                 f"{expected} is not the list that 'barevision predict golden.jpg --json' prints: {error}"

@@ -118,7 +118,7 @@ def _read(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None, name
         raise ModelError(f"answers {shape[1] * shape[2]} numbers, at most {LARGEST_OUTPUT} are allowed")
     _write_output_shape(model.graph, shape)
     if model.producer_name == "barevision" and shape[2] == 4 + len(labels):
-        head = Head("relative", "stretch")
+        head = Head("relative", "darknet-letterbox" if metadata.get("fit") == "darknet-letterbox" else "stretch")
     elif is_cut and shape[1] == 4 + len(labels):
         head = Head("yolov8", "letterbox")
     else:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from barevision.darknet.config import parse_config
-from barevision.darknet.graph import CONVERTER_VERSION, build_model
+from barevision.darknet.graph import CONVERTER_VERSION, build_model, input_fit
 from barevision.darknet.weights import Weights
 from barevision.detection.network_output import Head
 from barevision.errors import ModelError
@@ -111,17 +111,10 @@ def _read_network(source: ModelSource, folder: Path) -> Network:
     if "onnx" in paths:
         return read_onnx_file(paths["onnx"], source.input_size, paths.get("names"))
     labels = read_names(paths["names"])
-    sections = parse_config(_read_text(paths["cfg"]), paths["cfg"].name)
+    # Only comments are anything but ASCII, and people write them in their own language's encoding.
+    sections = parse_config(paths["cfg"].read_bytes().decode("utf-8-sig", "replace"), paths["cfg"].name)
     model = build_model(sections, Weights(paths["weights"]), labels, source.input_size)
-    return Network(model.SerializeToString(), labels, Head())
-
-
-def _read_text(path: Path) -> str:
-    try:
-        # Windows' editors put a byte order mark first, which utf-8-sig takes away.
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    return Network(model.SerializeToString(), labels, Head(fit=input_fit(sections)))
 
 
 def read_seconds(source: ModelSource, models: Path, setup: str) -> float | None:

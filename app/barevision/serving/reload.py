@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dotenv.parser import parse_stream
 from gunicorn.arbiter import Arbiter
 
+from barevision.serving.environment_file import parse_environment
 from barevision.settings import PREFIX, SETTINGS_FILE
 
 _TRIAL_SECONDS = 300
@@ -49,14 +49,9 @@ def read_environment() -> dict[str, str]:
     if SETTINGS_FILE not in os.environ:
         return dict(os.environ)
     path = Path(os.environ[SETTINGS_FILE])
-    environment = {
-        name: value for name, value in os.environ.items() if name == SETTINGS_FILE or not name.startswith(PREFIX)
-    }
-    with path.open(encoding="utf-8") as file:
-        # dotenv_values() would skip the lines that it can't parse.
-        for line in parse_stream(file):
-            if line.error or (line.key and line.value is None):
-                raise ValueError(f'{path} has the line {line.original.string.strip()!r}, expected NAME="value"')
-            if line.key:
-                environment[line.key] = line.value
-    return environment
+    kept = {name: value for name, value in os.environ.items() if name == SETTINGS_FILE or not name.startswith(PREFIX)}
+    try:
+        # Not read_text(), which would make line ends of carriage returns.
+        return kept | parse_environment(path.read_bytes().decode())
+    except ValueError as error:
+        raise ValueError(f"{path} has {error}") from None

@@ -7,13 +7,21 @@ begun, NGINX asks the next worker.
 NGINX also takes a connection for dead if it is closed before NGINX could send the whole request. So the app's refusals,
 which need no body, are sent only once the body has arrived.
 
-This depends on Gunicorn 27's internals: `handle_request`, `TConn.sock`, `TConn.parser.finish_body`.
+What Gunicorn refuses itself, because it is no request or one with too large a header, is answered in the app's form.
+
+This depends on Gunicorn 27's internals: `handle_request`, `handle_error`, `TConn.sock`, `TConn.parser.finish_body`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import http
+import json
+import logging
+import re
 import socket
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -25,6 +33,10 @@ THREADS = "barevision.threads"
 # NGINX has the whole body before it connects, so the rest of a body arrives in milliseconds.
 _DRAIN_SECONDS = 5
 _DRAIN_BYTES = 2**30
+# Gunicorn quotes what it could not read.
+_DETAIL_CHARACTERS = 200
+
+_log = logging.getLogger(__name__)
 
 
 class Worker(ThreadWorker):
@@ -45,6 +57,28 @@ class Worker(ThreadWorker):
         # Gunicorn's own handle_quit() raises SystemExit in the main thread, wherever that is. If it is just starting
         # another thread, Python then waits for that thread for good, and the worker ends only when Gunicorn kills it.
         self.handle_exit(sig, frame)
+
+    def handle_error(self, req: Request | None, client: socket.socket, addr: tuple, exc: Exception) -> None:
+        """Answers a request that the app never saw with a problem document (RFC 9457); Gunicorn's own are HTML."""
+        answer = _BufferedSocket(client)
+        super().handle_error(req, answer, addr, exc)
+        written = re.match(rb"HTTP/1.1 (\d+) ([^\r]*)", answer.take())
+        if not written:
+            # The client has gone.
+            return
+        status, title = int(written[1]), written[2].decode()
+        # Gunicorn calls some others Bad Request, too.
+        title = http.HTTPStatus(status).phrase if title == "Bad Request" else title
+        detail = "the service failed; its log says why" if status == 500 else str(exc)[:_DETAIL_CHARACTERS]
+        body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
+        request_id = uuid.uuid4().hex
+        _log.warning("refused before the app saw it", extra={"request_id": request_id, "status": status})
+        head = (
+            f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+            f"X-Request-ID: {request_id}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):
+            client.sendall(head.encode("latin-1") + body)
 
     def handle_request(self, req: Request, conn: TConn) -> bool:
         sock = conn.sock
@@ -76,7 +110,11 @@ class _BufferedSocket:
         self.flush()
         return self._sock.sendfile(*arguments, **named)
 
-    def flush(self) -> None:
+    def take(self) -> bytes:
+        """What was kept, which is not sent any more."""
         parts, self._parts = self._parts, []
-        if parts:
-            self._sock.sendall(b"".join(parts))
+        return b"".join(parts)
+
+    def flush(self) -> None:
+        if data := self.take():
+            self._sock.sendall(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from deepstack.core import DeepstackException, DeepstackObject, get_objects_summ
 from flask import Flask
 from flask.testing import FlaskClient
 
+from barevision.api.dialects import deepstack
 from barevision.detector import Detector
 from barevision.objects import Detection, differences
 from tests.support.engines import FakeEngine
@@ -192,6 +194,35 @@ def test_a_body_without_a_form_is_understood_too(
         "/v1/vision/detection?min_confidence=0.5", data=picture, content_type="application/x-www-form-urlencoded"
     )
     assert response.json["count"] == len(expected)
+
+
+def test_its_confidence_counts_wherever_it_stands(client: FlaskClient, picture: bytes) -> None:
+    path, fields = "/v1/vision/detection", {"image": base64.b64encode(picture).decode(), "min_confidence": "0.999"}
+    assert post(client, picture, min_confidence="0.999").json["count"] == 1
+    assert client.post(f"{path}?min_confidence=0.999", data=picture).json["count"] == 1
+    assert client.post(path, data=fields).json["count"] == 1
+    assert client.post(path, json=fields).json["count"] == 1
+    assert client.post(path, json={**fields, "min_confidence": 0.999}).json["count"] == 1
+    # Zero is a confidence, not a missing one.
+    assert client.post(path, json={**fields, "min_confidence": 0}).json["count"] > 6
+    assert client.post(path, json={**fields, "min_confidence": True}).status_code == 400
+    twice = post(client, picture, f"{path}?min_confidence=0.1", min_confidence="0.999")
+    assert_failure(twice, 400)
+    assert "min_confidence is given 2 times" in twice.json["error"]
+
+
+def test_fields_that_it_does_not_know_are_ignored(
+    client: FlaskClient, picture: bytes, expected: list[Detection]
+) -> None:
+    answer = post(client, picture, "/v1/vision/detection?camera=door", mode="x", triggers="a").json
+    assert answer["count"] == len(expected)
+
+
+@pytest.mark.parametrize("version", ["0.2.0", "0.2.0rc1", "0.2.0.dev3+local"])
+def test_a_version_is_three_numbers(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setattr(deepstack, "__version__", version)
+    answer = client.get("/v1/status/ping").json
+    assert (answer["message"], answer["version"]) == (version, {"major": 0, "minor": 2, "patch": 0})
 
 
 @pytest.mark.parametrize("prefix", ["/v1/status", "/v1/server/status"])

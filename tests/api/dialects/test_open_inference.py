@@ -113,6 +113,17 @@ def test_parameters_are_those_of_predict(
         triton.infer("roadsigns", [image_input(picture)], parameters={"classes": "dog"})
 
 
+def test_parameters_in_the_address_count_too(client: FlaskClient, picture: bytes) -> None:
+    body = image_json(data=[base64.b64encode(picture).decode()])
+    assert client.post(f"{INFER}?limit=2", json=body).json["outputs"][1]["shape"] == [2]
+    for query, words in (("limit=2", "limit is given 2 times"), ("iou=1", "iou='1'")):
+        response = client.post(f"{INFER}?{query}", json={**body, "parameters": {"limit": 3}})
+        assert_error(response, 422)
+        assert words in response.json["error"]
+    response = client.post(INFER, json={**body, "parameters": {"confidence": True}})
+    assert_error(response, 422)
+
+
 def test_a_broken_picture_and_a_compressed_body(triton: InferenceServerClient, picture: bytes) -> None:
     with pytest.raises(InferenceServerException, match="no picture in one of these formats"):
         triton.infer("roadsigns", [image_input(b"no picture")])

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
+from flask import Flask, Response
 
 from barevision.api import create_app
 from barevision.detector import load_detector
@@ -169,6 +170,37 @@ def test_a_model_without_a_golden_image_is_checked_for_form(tmp_path: Path) -> N
     with served(create_app(load_detector(settings))) as url:
         result = run("models", "check", folder, "--url", url)
     assert (result.exit_code, result.stdout) == (0, f"{folder} has no golden image; {url} answered a drawn picture\n")
+
+
+@pytest.mark.parametrize("info", ["{}", '{"model": null}', '{"model": "x"}', '{"model": [1]}', "null"])
+def test_a_service_that_names_no_model_is_an_error(info: str) -> None:
+    app = Flask("other")
+    app.add_url_rule("/info", view_func=lambda: Response(info, content_type="application/json"))
+    with served(app) as address:
+        result = run("models", "check", "roadsigns", "--url", address)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {address}/info ")
+    assert result.stderr.endswith("is this a Barevision service?\n")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("MAX_PIXELS", "allowed are 2000"),
+        ("MAX_SIDE", "allowed are 2000 a side"),
+        ("MAX_BYTES", "bytes, allowed are 2000"),
+    ],
+)
+def test_settings_that_refuse_the_golden_image_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, words: str
+) -> None:
+    """A deployment's last test would be answered 413."""
+    limit = 2000 if setting != "MAX_SIDE" else 600
+    monkeypatch.setenv(f"BAREVISION_{setting}", str(limit))
+    result = models(tmp_path, "check", "roadsigns")
+    assert result.exit_code == 1
+    assert "Error: the settings refuse the golden image" in result.stderr
+    assert words.replace("2000", str(limit)) in result.stderr
 
 
 @pytest.mark.parametrize("reference", ["mine", "roadsigns@256"])

@@ -67,6 +67,34 @@ def test_the_mask_chooses_anchors(raw: np.ndarray) -> None:
     np.testing.assert_allclose(last[1::2, 2:4] / first[1::2, 2:4], [[20 / 10, 30 / 12]] * 128, rtol=1e-4)
 
 
+def test_anchors_that_no_mask_chooses_do_not_matter(raw: np.ndarray) -> None:
+    """Darknet wants neither as many anchors as `num` says nor no more than that."""
+    expected = build_section(boxes.yolo, YOLO, SHAPE)
+    assert build_section(boxes.yolo, YOLO.replace(", 20,30", ""), SHAPE) == expected
+    assert build_section(boxes.yolo, YOLO.replace("num=3", "num=2"), SHAPE) == expected
+    assert build_section(boxes.region, REGION.replace("1.9,2.1", "1.9,2.1, 3,3"), SHAPE) == build_section(
+        boxes.region, REGION, SHAPE
+    )
+
+
+def test_a_gaussian_head_trusts_boxes_less_the_less_certain_they_are() -> None:
+    """Gaussian YOLOv3's head in NumPy, written from Darknet's gaussian_yolo_layer.c."""
+    section = YOLO.replace("[yolo]", "[Gaussian_yolo]") + "scale_x_y=1.1\nuc_normalizer=1.0\n"
+    raw = np.random.default_rng(0).uniform(-2, 2, (1, 22, 8, 16)).astype(np.float32)
+    rows = run(build_section(boxes.gaussian_yolo, section, (22, 8, 16)), raw)[0]
+
+    expected = []
+    for y in range(8):
+        for x in range(16):
+            for number, anchor in enumerate([(4, 6), (10, 12)]):
+                t = raw[0, number * 11 : number * 11 + 11, y, x]
+                centre = [(cell + 1.1 * sigmoid(t[i]) - 0.05) / n for cell, n, i in ((x, 16, 0), (y, 8, 2))]
+                size = np.exp(t[4]) * anchor[0] / 64, np.exp(t[6]) * anchor[1] / 32
+                certainty = 1 - sigmoid(t[[1, 3, 5, 7]]).mean()
+                expected.append([*centre, *size, *(sigmoid(t[8]) * sigmoid(t[9:]) * certainty)])
+    np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("softmax", [True, False])
 def test_region_has_anchors_in_cells_and_classes_that_exclude_each_other(raw: np.ndarray, softmax: bool) -> None:
     """YOLOv2's head in NumPy, written from Darknet's region_layer.c."""
@@ -91,7 +119,8 @@ def test_region_has_anchors_in_cells_and_classes_that_exclude_each_other(raw: np
     [
         ("filters=14", "filters=13", 24, "need 14 channels, but the section before gives 13"),
         ("mask = 0,1", "mask = 0,3", 25, "expected numbers from 0 to 2"),
-        ("anchors = 4,6, 10,12, 20,30", "anchors = 4,6, 10,12", 26, "anchors has 4 numbers"),
+        ("anchors = 4,6, 10,12, 20,30", "anchors = 4,6, 10", 26, "anchors has 3 numbers, expected pairs"),
+        ("anchors = 4,6, 10,12, 20,30", "anchors = 4,6", 25, "mask=[0, 1], expected numbers from 0 to 0"),
         ("[maxpool]\nsize=2\nstride=2", "[upsample]\nstride=100", 23, "boxes, at most 1048576 are allowed"),
     ],
 )
@@ -105,9 +134,10 @@ def test_a_yolo_section_that_does_not_fit_is_refused(old: str, new: str, line: i
     ("old", "new", "words"),
     [
         ("coords=4", "coords=5", "coords must be 4"),
-        ("softmax=1", "tree=data/9k.tree", "tree is not supported (only YOLO9000"),
-        ("softmax=1", "background=1", "background is not supported"),
-        ("0.5,0.7, 1.9,2.1", "0.5,0.7", "expected two for each of num=2"),
+        ("softmax=1", "tree=data/9k.tree", "tree=data/9k.tree is not supported"),
+        ("softmax=1", "background=1", "background=1 is not supported"),
+        ("softmax=1", "classfix=-1", "classfix=-1 is not supported"),
+        ("0.5,0.7, 1.9,2.1", "0.5,0.7", "anchors has 1 pairs of numbers, expected one for each of num=2"),
     ],
 )
 def test_a_region_section_that_is_not_supported_is_refused(old: str, new: str, words: str) -> None:

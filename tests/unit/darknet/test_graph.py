@@ -126,6 +126,6 @@ def test_heads_with_different_numbers_of_classes_are_refused() -> None:
 
 def test_labels_are_stored_and_counted() -> None:
     model = build(TINY_CFG, labels=["cat", "dog"])
-    assert {entry.key: entry.value for entry in model.metadata_props} == {"labels": '["cat", "dog"]'}
+    assert {entry.key: entry.value for entry in model.metadata_props} == {"labels": '["cat", "dog"]', "fit": "stretch"}
     with pytest.raises(DarknetError, match=r"line 27, \[yolo\]: classes=2, but there are 3 names"):
         build(TINY_CFG, labels=["cat", "dog", "cow"])

@@ -86,8 +86,9 @@ def test_a_flood_of_candidates_is_cut_to_the_best() -> None:
 
 def test_colours_are_the_tutorials() -> None:
     np.random.seed(42)
-    expected = np.random.randint(0, 255, size=(80, 3))
+    expected = np.random.randint(0, 255, size=(80, 3), dtype="uint8")
     np.testing.assert_array_equal(class_colors(80), expected)
+    assert class_colors(80)[14] == (239, 39, 214)
 
 
 def test_clipped_boxes_end_with_the_image() -> None:

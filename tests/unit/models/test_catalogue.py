@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from barevision.detector import load_detector
+from barevision.engines import ENGINES
 from barevision.errors import ModelError
 from barevision.models.catalogue import catalogue_names, find_source
+from barevision.pictures.decode import decode_image
+from barevision.settings import load_settings
+from tests.support.assets import model_folder
 from tests.support.darknet_files import write_model
+from training.coco import golden
 
 _UNVERIFIED = {"yolov4-csp", "yolov2-tiny"}
 
@@ -34,9 +41,35 @@ def test_the_catalogues_small_files_are_the_real_ones(assets: Path) -> None:
 
     for name in catalogue_names()[1:]:
         files = find_source(name).files
-        for part, path in {"cfg": f"cfg/{name}.cfg", "names": "coco.names"}.items():
+        folder = f"{name}/{name}" if name.startswith("yolo-fastest") else f"cfg/{name}"
+        paths = {"cfg": f"{folder}.cfg", "weights": f"{folder}.weights", "names": "coco.names"}
+        for part, path in paths.items():
+            if part == "weights" and not name.startswith("yolo-fastest"):
+                continue
             data = (assets / "models" / path).read_bytes()
             assert (len(data), hashlib.sha256(data).hexdigest()) == (files[part].size, files[part].sha256)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", ["yolo-fastest-1.1", "yolo-fastest-1.1-xl"])
+def test_a_model_of_the_catalogue_brings_its_golden_answer(
+    assets: Path, tmp_path: Path, name: str, engine: str
+) -> None:
+    """Pulling finds the files where a download would put them."""
+    model_folder(assets, name, tmp_path)
+    detector = load_detector(load_settings(model=name, models_dir=tmp_path, engine=engine))
+    assert sorted(item.label for item in detector.model.golden.expected) == ["stop sign", "traffic light"]
+    assert "2 boxes were found" in detector.check()
+    golden.ask(detector, detector.model.golden.picture)
+    assert find_source(f"{name}@416").golden is None
+
+
+def test_the_golden_picture_of_the_catalogue_is_what_was_drawn() -> None:
+    picture = find_source("yolo-fastest-1.1").golden.picture
+    drawn, packed = (decode_image(data, 100_000).astype(int) for data in (golden.draw(), picture))
+    # Another version of the encoder may round otherwise.
+    assert np.abs(drawn - packed).mean() < 2
+    assert len(picture) < 8000
 
 
 @pytest.mark.parametrize(

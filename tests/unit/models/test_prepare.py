@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from barevision.detection.network_output import Head
 from barevision.engines import load_engine
 from barevision.errors import DarknetError, ModelError
 from barevision.models.catalogue import find_source
@@ -66,12 +67,36 @@ def test_texts_may_have_a_byte_order_mark(tmp_path: Path) -> None:
     assert prepare(find_source(str(folder)), tmp_path / "models").labels == ["cat", "dog"]
 
 
-@pytest.mark.parametrize("name", ["net.cfg", "net.names"])
-def test_texts_in_another_encoding_are_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "cp1252", "gbk"])
+def test_a_comment_may_be_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     folder = write_model(tmp_path / "mine")
-    (folder / name).write_bytes((folder / name).read_bytes() + "# café\n".encode("latin-1"))
-    with pytest.raises(ModelError, match=rf"{name} is not UTF-8 text .* save it as UTF-8"):
+    plain = prepare(find_source(str(folder)), tmp_path / "models")
+    comment = {"gbk": "# 训练 [网络] … 卂 = 1\n", "cp1252": "# für 64 …\n"}.get(encoding, "# für 64 µm\n")
+    (folder / "net.cfg").write_bytes(comment.encode(encoding) + (folder / "net.cfg").read_bytes())
+    commented = prepare(find_source(str(folder)), tmp_path / "models")
+    assert commented.path != plain.path
+    assert commented.path.read_bytes() == plain.path.read_bytes()
+
+
+def test_names_in_another_encoding_are_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "mine")
+    (folder / "net.names").write_bytes("café\nchat\n".encode("latin-1"))
+    with pytest.raises(ModelError, match=r"net.names is not UTF-8 text .* save it as UTF-8"):
         prepare(find_source(str(folder)), tmp_path / "models")
+
+
+def test_a_network_that_was_trained_letterboxed_is_given_letterboxed_images(tmp_path: Path) -> None:
+    """Its prepared file too, where somebody takes that for a model of its own."""
+    folder = write_model(tmp_path / "mine", TINY_CFG.replace("[net]", "[net]\nletter_box=1"))
+    prepared = prepare(find_source(str(folder)), tmp_path / "models")
+    assert prepared.head == Head("relative", "darknet-letterbox")
+    assert prepare(find_source(str(folder)), tmp_path / "models").head == prepared.head
+    assert prepare(find_source(str(prepared.path)), tmp_path / "again").head == prepared.head
+
+    (folder / "net.cfg").write_text(TINY_CFG.replace("[net]", "[net]\nletter_box=0"))
+    stretched = prepare(find_source(str(folder)), tmp_path / "models")
+    assert stretched.head == Head("relative", "stretch")
+    assert prepare(find_source(str(stretched.path)), tmp_path / "again").head == stretched.head
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import socket
@@ -99,6 +100,36 @@ def test_a_request_that_is_answered_unread_is_still_taken_whole(path: Path) -> N
         response = HTTPResponse(connection)
         response.begin()
         assert response.read() == BODY
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "title", "words"),
+    [
+        (b"GARBAGE\r\n\r\n", 400, "Bad Request", "GARBAGE"),
+        (b"GET / HTTP/9.1\r\n\r\n", 400, "Bad Request", "(9, 1)"),
+        (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n", 414, "URI Too Long", "5014 > 4094"),
+        (b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 101 + b"\r\n", 431, "Request Header Fields Too Large", ""),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 9000 + b"\r\n\r\n", 431, "Request Header Fields Too Large", ""),
+        (b"GET / HTTP/1.1\r\nTransfer-Encoding: x\r\n\r\n", 501, "Not Implemented", "x"),
+        (b"POST / HTTP/1.1\r\nExpect: x\r\nContent-Length: 0\r\n\r\n", 417, "Expectation Failed", "x"),
+    ],
+)
+def test_what_gunicorn_refuses_itself_is_a_problem_document(
+    path: Path, request_: bytes, status: int, title: str, words: str
+) -> None:
+    with connect(path) as connection:
+        connection.sendall(request_)
+        response = HTTPResponse(connection)
+        response.begin()
+        document = json.loads(response.read())
+    assert response.status == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert len(response.headers["X-Request-ID"]) == 32
+    assert set(document) == {"type", "title", "status", "detail"}
+    assert document["status"] == status
+    assert document["title"] == response.reason == title
+    assert words in document["detail"]
+    assert len(document["detail"]) <= 200
 
 
 def test_sigint_and_sigquit_end_the_worker_without_an_exception() -> None:

@@ -5,6 +5,8 @@ Seen in DeepStack's server and its clients, in CodeProject.AI's and in what Blue
 
 from __future__ import annotations
 
+import re
+
 from flask import Blueprint, Response, abort, jsonify, request
 from pydantic import BaseModel, Field
 
@@ -14,7 +16,7 @@ from barevision.api.openapi import operation
 from barevision.api.prediction import predict, turn
 from barevision.api.record import current_record
 from barevision.api.service import current_service
-from barevision.api.uploads import PICTURE_FORM, read_uploads
+from barevision.api.uploads import PICTURE_FORM, read_sent
 from barevision.detector import Answer
 
 bp = Blueprint("deepstack", __name__, url_prefix="/v1")
@@ -90,11 +92,11 @@ _DETECTION = {
 def detect() -> Response:
     """A form with the picture in `image` and, if wanted, `min_confidence` (0.4). An `api_key` is ignored."""
     with turn():
-        # The picture is read first: Flask takes any body for a form, and empties it, once fields are looked for.
-        picture = read_uploads()[0].read()
+        sent = read_sent()
+        confidence = _min_confidence(sent.fields)
         # DeepStack lets only boxes of one class take each other out: a rider is not lost to the motorcycle.
-        selection = current_service().detector.selection(confidence=_min_confidence(), per_class_nms=True)
-        answer = predict(picture, selection)
+        selection = current_service().detector.selection(confidence, per_class_nms=True)
+        answer = predict(sent.uploads[0].read(), selection)
         return jsonify(_predictions(answer))
 
 
@@ -126,10 +128,17 @@ def _predictions(answer: Answer) -> dict:
     }
 
 
-def _min_confidence() -> float:
-    text = request.values.get("min_confidence") or _MIN_CONFIDENCE
+def _min_confidence(fields: list[tuple[str, object]]) -> float:
+    values = [value for name, value in (*request.args.items(multi=True), *fields) if name == "min_confidence"]
+    given = [value for value in values if value not in (None, "")]
+    if not given:
+        return _MIN_CONFIDENCE
+    if len(given) > 1:
+        abort(400, f"min_confidence is given {len(given)} times in address and body, expected once")
+    (text,) = given
     try:
-        value = float(text)
+        # As text, because Python takes JSON's true for 1.
+        value = float(str(text))
     except ValueError:
         value = -1
     if not 0 <= value <= 1:
@@ -181,5 +190,6 @@ def update_available() -> dict:
 
 
 def _version() -> dict:
-    major, minor, patch = (int(part) for part in __version__.split("."))
-    return {"major": major, "minor": minor, "patch": patch}
+    # A version may go on behind its three numbers, as that of a candidate does.
+    major, minor, patch = re.match(r"(\d+)\.(\d+)\.(\d+)", __version__).groups()
+    return {"major": int(major), "minor": int(minor), "patch": int(patch)}

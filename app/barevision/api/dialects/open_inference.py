@@ -28,7 +28,7 @@ from barevision.api.dialects.open_inference_schema import (
 )
 from barevision.api.errors import Problem, quoted
 from barevision.api.openapi import operation
-from barevision.api.parameters import validated
+from barevision.api.parameters import read_parameters, validated
 from barevision.api.prediction import predict, turn
 from barevision.api.service import current_service
 from barevision.api.status import require_ready
@@ -119,7 +119,7 @@ def infer(name: str, version: str = _VERSION) -> Response:
     _check_model(name, version)
     with turn():
         inference, binary = _read_request()
-        parameters = validated(InferenceParameters, inference.parameters)
+        parameters = read_parameters(InferenceParameters, inference.parameters.items())
         picture = _read_picture(inference.inputs[0], binary)
         # Decoding takes memory enough: what the picture came in is given back before.
         del binary

@@ -7,12 +7,12 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import NotAcceptable
 
 from barevision.api.errors import ProblemDocument, explain
-from barevision.api.openapi import operation
-from barevision.api.parameters import SelectionParameters, query_parameters
+from barevision.api.openapi import operation, text_schemas
+from barevision.api.parameters import SelectionParameters, read_parameters
 from barevision.api.prediction import predict, turn
 from barevision.api.record import current_record
 from barevision.api.service import current_service
-from barevision.api.uploads import PICTURE_BODY, PICTURE_FORM, Upload, read_uploads
+from barevision.api.uploads import PICTURE_BODY, PICTURE_FORM, Upload, read_sent
 from barevision.detection.selection import Selection
 from barevision.errors import PictureError, SideTooLongError
 from barevision.objects import Detection
@@ -24,14 +24,14 @@ bp = Blueprint("predict", __name__)
 _ANNOTATED = {"image/jpeg": ".jpg", "image/png": ".png"}
 
 
-class QueryParameters(SelectionParameters):
-    """The query parameters of ``/predict``."""
+class PredictParameters(SelectionParameters):
+    """The parameters of ``/predict``: in the address, in a form's fields, or beside the picture in JSON."""
 
     annotate: bool = Field(False, description="Answer the picture with boxes drawn, as Accept: image/jpeg does")
 
 
-class PictureInJson(BaseModel):
-    """A picture in a JSON object."""
+class PictureInJson(PredictParameters):
+    """A picture in a JSON object, and the parameters beside it."""
 
     image: str = Field(description="base64, or a data: URL", json_schema_extra={"contentEncoding": "base64"})
 
@@ -44,24 +44,34 @@ class PictureAnswer(BaseModel):
     problem: ProblemDocument | None = None
 
 
+_FORM = {
+    **PICTURE_FORM,
+    "properties": {**PICTURE_FORM["properties"], **text_schemas(PredictParameters)},
+    "additionalProperties": False,
+}
+
+
 @bp.post("/predict")
 @operation(
     "What is on a picture",
-    query=QueryParameters,
-    body={**PICTURE_BODY, "multipart/form-data": PICTURE_FORM, "application/json": PictureInJson},
+    query=PredictParameters,
+    body={**PICTURE_BODY, "multipart/form-data": _FORM, "application/json": PictureInJson},
     answers={200: {"application/json": list[Detection] | list[PictureAnswer], "image/jpeg": {}, "image/png": {}}},
     errors=(400, 406, 413, 415, 422, 503),
 )
 def predict_pictures() -> Response:
     """Answers a JSON list of objects, most confident first; the picture with boxes drawn if the client asks for that;
     of several pictures in a form, a list with an entry for each."""
-    parameters = query_parameters(QueryParameters)
-    selection = parameters.selection(current_service().detector)
-    # What is asked for in the query counts more than what is accepted.
-    offered = [*_ANNOTATED] if parameters.annotate else ["application/json", *_ANNOTATED]
-    media_type = request.accept_mimetypes.best_match(offered, offered[0])
+    detector = current_service().detector
+    # An address with something wrong in it is refused at once, also by a busy service.
+    read_parameters(PredictParameters).selection(detector)
     with turn():
-        uploads = read_uploads()
+        sent = read_sent()
+        uploads, parameters = sent.uploads, read_parameters(PredictParameters, sent.fields)
+        selection = parameters.selection(detector)
+        # What is asked for by the parameter counts more than what is accepted.
+        offered = [*_ANNOTATED] if parameters.annotate else ["application/json", *_ANNOTATED]
+        media_type = request.accept_mimetypes.best_match(offered, offered[0])
         if media_type in _ANNOTATED:
             return _annotated(uploads, selection, media_type)
         if len(uploads) > 1:
