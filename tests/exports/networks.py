@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from barevision.detection.selection import class_colors
 from barevision.detector import Detector, load_detector
 from barevision.models.catalogue import find_source
 from barevision.objects import Detection, differences
@@ -100,9 +101,10 @@ def loaded(path: Path, folder: Path, engine: str) -> Detector:
 
 
 def as_detections(boxes: np.ndarray) -> list[Detection]:
-    """Ultralytics' rows (left, top, right, bottom, confidence, class) as the package's own type, all of one colour."""
+    """Ultralytics' rows (left, top, right, bottom, confidence, class) as the package's own type."""
+    colors = class_colors(len(LABELS))
     return [
-        Detection((left, top, right - left, bottom - top), (0, 0, 0), LABELS[int(label)], confidence)
+        Detection((left, top, right - left, bottom - top), colors[int(label)], LABELS[int(label)], confidence)
         for left, top, right, bottom, confidence, label in boxes.tolist()
     ]
 
