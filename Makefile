@@ -28,7 +28,7 @@ test: $(VENV)/.ready lab-packages browser-packages  ## Runs all tests, those on 
 fuzz: $(VENV)/.ready  ## Sends damaged pictures and requests to the real service, and measures (REQUESTS=20000, SEED=1)
 	$(BIN)/python -m tests.fuzz $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED))
 
-test-exports: build/exports/.ready  ## Compares Ultralytics' exports with its own predictor (fetches PyTorch, into build/)
+test-exports: build/exports/.ready  ## Compares exports with their own predictors (fetches PyTorch, into build/)
 	build/exports/bin/pytest -ra tests/exports
 
 lint: $(VENV)/.ready  ## Checks style: ruff, yamllint, ansible-lint

@@ -157,11 +157,11 @@ class Detector:
         if np.isnan(rows).any():
             raise WrongAnswerError("the network answers NaN; its weights are damaged or don't fit this engine")
         size, selection, head = size or image.shape[:2], selection or self.selection(), self.model.head
-        if head.form == "end-to-end":
+        if head.is_chosen:
             # The network chose already; what it left side by side belongs there.
             selection = replace(selection, nms=1.0)
         detections = select_detections(rows, size, self.model.labels, selection)
-        if head.fit == "letterbox":
+        if head.fit in ("letterbox", "yolox"):
             # As Ultralytics' predictor does; the tutorial's boxes may stick out.
             detections = [clip(detection, size) for detection in detections]
         watch.lap("select")

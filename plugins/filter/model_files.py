@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+# What the app of the checkout that Ansible runs from reads counts, whatever else of that name is installed.
+sys.path.insert(0, str(Path(__file__).parents[2] / "app"))
+from barevision.models.names import names_beside
 
 DOCUMENTATION = r"""
 name: model_files
@@ -14,9 +19,10 @@ description:
   - Takes the path of a model and returns the SHA-256 of each of its files by the file's name.
   - Of a folder, these are the files that Barevision reads of a model, links among them. Whatever else is in the
     folder is none of the model's.
+  - With an C(.onnx) file goes the file beside it that may have the names of its classes.
 options:
   _input:
-    description: The path of a folder, or of a file, which then is all of the model.
+    description: The path of a folder or of a file.
     type: path
     required: true
 """
@@ -34,15 +40,19 @@ _value:
   sample: {mine.cfg: 0123..., mine.names: 4567..., mine.weights: 89ab...}
 """
 
-_PATTERNS = ("*.cfg", "*.weights", "*.names", "*.onnx", "golden.jpg", "golden.json")
+_ENDINGS = (".cfg", ".weights", ".names", ".onnx")
+_GOLDEN = ("golden.jpg", "golden.json")
 
 
 def model_files(path: str) -> dict[str, str]:
     """What RETURN describes."""
     model = Path(path)
-    candidates = [file for pattern in _PATTERNS for file in model.glob(pattern)] if model.is_dir() else [model]
+    files = {model}
+    if model.is_dir():
+        files = {file for file in model.iterdir() if file.suffix.lower() in _ENDINGS or file.name in _GOLDEN}
+    files |= {names_beside(file) for file in files if file.suffix.lower() == ".onnx" and file.is_file()} - {None}
     # A link that leads nowhere is not a file.
-    return {file.name: _sha256(file) for file in sorted(candidates) if file.is_file()}
+    return {file.name: _sha256(file) for file in sorted(files) if file.is_file()}
 
 
 def _sha256(path: Path) -> str:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from flask.testing import FlaskClient
 
 from barevision import __version__
@@ -13,8 +14,10 @@ from barevision.api import create_app
 from barevision.api.admission import SPARE_THREADS
 from barevision.api.status import release_commit
 from barevision.detector import Detector, load_detector
+from barevision.errors import EngineError
 from barevision.serving.worker import THREADS
 from barevision.settings import load_settings
+from tests.support.engines import FakeEngine
 from tests.support.metrics import sample
 from tests.support.problems import assert_problem
 
@@ -35,6 +38,18 @@ def test_not_ready_after_a_wrong_answer(roadsigns: Detector) -> None:
     wrong = replace(golden, expected=[replace(golden.expected[0], label="elephant"), *golden.expected[1:]])
     client = create_app(replace(roadsigns, model=replace(roadsigns.model, golden=wrong))).test_client()
     assert "missing: elephant" in assert_problem(client.get("/readyz"), 503)["detail"]
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_network_that_does_not_run_makes_the_service_not_ready(roadsigns: Detector) -> None:
+    engine = FakeEngine.like(roadsigns.engine)
+
+    def fail(blob: np.ndarray) -> np.ndarray:
+        raise EngineError("OpenCV can't run the network: no such layer")
+
+    engine.infer = fail
+    client = create_app(replace(roadsigns, engine=engine)).test_client()
+    assert "no such layer" in assert_problem(client.get("/readyz"), 503)["detail"]
     assert client.get("/healthz").status_code == 200
 
 

@@ -10,7 +10,7 @@ from flask import current_app
 from barevision.api.admission import Admission
 from barevision.api.metrics import Metrics
 from barevision.detector import Detector
-from barevision.errors import WrongAnswerError
+from barevision.errors import EngineError, WrongAnswerError
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def make_service(detector: Detector) -> Service:
     settings = detector.settings
     try:
         readiness = Readiness(True, detector.check())
-    except WrongAnswerError as error:
+    except (EngineError, WrongAnswerError) as error:
         _log.error("not ready: %s", error)
         readiness = Readiness(False, str(error))
     admission = Admission(settings.concurrency, settings.queue_seconds)

@@ -14,7 +14,7 @@ from barevision.detector import drawn_image, load_detector
 from barevision.errors import ModelError, ServiceError, WrongAnswerError
 from barevision.models.catalogue import catalogue_names, find_source, url_source
 from barevision.models.golden import Golden
-from barevision.models.pins import pulled_names
+from barevision.models.pins import is_damaged, pulled_names
 from barevision.models.prepare import is_prepared, read_seconds, write_seconds
 from barevision.models.reference import check_sha256, parse_reference
 from barevision.models.source import ModelSource
@@ -30,8 +30,9 @@ from barevision.settings import Settings, load_settings
 def models() -> None:
     """The models that can be served.
 
-    A MODEL is a name of the catalogue, a folder with .cfg, .weights and .names, an .onnx file, or the https address of
-    one; yolov3@608 and yolov3@640x384 give the network's input another size.
+    A MODEL is a name of the catalogue, a folder with .cfg, .weights and .names, an .onnx file (with a .names file
+    beside it if it has no names of classes), or the https address of one; yolov3@608 and yolov3@640x384 give the
+    network's input another size.
     """
 
 
@@ -46,7 +47,10 @@ def list_models(models_dir: Path | None, as_json: bool) -> None:
     """
     settings = load_settings(models_dir=models_dir)
     rows = []
-    for name in catalogue_names() + pulled_names(settings.models_dir):
+    for name in dict.fromkeys(catalogue_names() + pulled_names(settings.models_dir)):
+        if is_damaged(settings.models_dir, name):
+            click.echo(f"{name} is damaged: 'barevision models rm {name}', and pull it again", err=True)
+            continue
         source = find_source(name, settings.models_dir)
         row = {
             **_requirements(name, source, settings),
@@ -220,7 +224,9 @@ def rm(model: str, models_dir: Path | None, as_json: bool) -> None:
     Your own folders and files stay, and so does the embedded model.
     """
     directory = load_settings(models_dir=models_dir).models_dir
-    removed = remove_source(find_source(model, directory), directory)
+    # What was remembered of it may be damaged, and then goes with the rest.
+    source = ModelSource(model, "", {}) if is_damaged(directory, model) else find_source(model, directory)
+    removed = remove_source(source, directory)
     if as_json:
         click.echo(json.dumps({"model": model, "removed": [str(path) for path in removed]}))
         return

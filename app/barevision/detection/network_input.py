@@ -15,9 +15,10 @@ def to_blob(image: np.ndarray, size: tuple[int, int], fit: Fit) -> np.ndarray:
 
     Darknet's networks are given a stretched image, as the tutorial does: thresholds that somebody tuned against it stay
     right. Those that say letter_box=1 are given a letterboxed one: scaled to fit, and framed in grey (letterbox_image
-    in Darknet's image.c). So are Ultralytics' (LetterBox in their data/augment.py), with another grey and rounding.
+    in Darknet's image.c). So are Ultralytics' (LetterBox in their data/augment.py), with another grey and rounding, and
+    YOLOX's with the grey at the right and at the bottom only (preproc in its data/data_augment.py).
 
-    :returns: float32 (1, 3, height, width), RGB, 0 to 1.
+    :returns: float32 (1, 3, height, width), RGB, 0 to 1; for YOLOX BGR, 0 to 255.
     """
     height, width = size
     if fit == "darknet-letterbox":
@@ -29,12 +30,14 @@ def to_blob(image: np.ndarray, size: tuple[int, int], fit: Fit) -> np.ndarray:
             image, 1 / 255, (inner_width, inner_height), swapRB=True, crop=False
         )
         return blob
-    if fit == "letterbox":
-        _, (inner_height, inner_width), (top, left) = _letterbox(image.shape[:2], size)
+    if fit in ("letterbox", "yolox"):
+        _, (inner_height, inner_width), (top, left) = _letterbox(image.shape[:2], size, fit)
         if image.shape[:2] != (inner_height, inner_width):
             image = cv2.resize(image, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR)
         bottom, right = height - inner_height - top, width - inner_width - left
         image = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=_GREY)
+    if fit == "yolox":
+        return cv2.dnn.blobFromImage(image)
     return cv2.dnn.blobFromImage(image, 1 / 255, (width, height), swapRB=True, crop=False)
 
 
@@ -50,7 +53,7 @@ def to_image_rows(rows: np.ndarray, image_size: tuple[int, int], size: tuple[int
         # Darknet moves boxes by half of what it filled up, to the half pixel (correct_yolo_boxes in its yolo_layer.c).
         top, left = (size[0] - inner_height) / 2, (size[1] - inner_width) / 2
     else:
-        scale, _, (top, left) = _letterbox(image_size, size)
+        scale, _, (top, left) = _letterbox(image_size, size, fit)
         inner_height, inner_width = image_size[0] * scale, image_size[1] * scale
     sides = np.array([size[1], size[0]] * 2, np.float32)
     offset = np.array([left, top, 0, 0], np.float32)
@@ -58,10 +61,14 @@ def to_image_rows(rows: np.ndarray, image_size: tuple[int, int], size: tuple[int
     return np.concatenate([(rows[:, :4] * sides - offset) / inner, rows[:, 4:]], axis=1)
 
 
-def _letterbox(image_size: tuple[int, int], size: tuple[int, int]) -> tuple[float, tuple[int, int], tuple[int, int]]:
+def _letterbox(
+    image_size: tuple[int, int], size: tuple[int, int], fit: Fit
+) -> tuple[float, tuple[int, int], tuple[int, int]]:
     """The scale from the image to the input, the scaled (height, width), and its (top, left) corner in the input."""
     scale = min(size[0] / image_size[0], size[1] / image_size[1])
     # A line of one pixel would vanish if it were scaled down.
+    if fit == "yolox":
+        return scale, tuple(max(1, int(side * scale)) for side in image_size), (0, 0)
     inner = tuple(max(1, round(side * scale)) for side in image_size)
     # Of an odd number of pixels to fill, the larger half goes to the right and to the bottom.
     top, left = (round((whole - part) / 2 - 0.1) for whole, part in zip(size, inner, strict=True))

@@ -20,10 +20,14 @@ class OpenCVEngine:
             self._net = cv2.dnn.readNetFromONNX(str(path))
         except cv2.error as error:
             raise EngineError(f"OpenCV can't load {path}: {error}") from error
+        graph = onnx.load(path).graph
+        if any(node.op_type == "NonMaxSuppression" for node in graph.node):
+            # Where it finds nothing, OpenCV 5 divides by the number of boxes and ends the process.
+            raise EngineError(f"OpenCV can't run the non-maximum suppression in {path}; the engine onnxruntime can")
         # OpenCV keeps this number for the whole process, not for the network.
         cv2.setNumThreads(threads)
         self._lock = threading.Lock()
-        _, _, height, width = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+        _, _, height, width = graph.input[0].type.tensor_type.shape.dim
         self.input_size = (height.dim_value, width.dim_value)
 
     def infer(self, blob: np.ndarray) -> np.ndarray:

@@ -14,10 +14,11 @@ from barevision.errors import ModelError
 from barevision.models.golden import Golden
 from barevision.models.pins import pulled_names, read_pin
 from barevision.models.reference import Reference, parse_reference
-from barevision.models.source import NAME, ModelFile, ModelSource, file_source, folder_source
+from barevision.models.source import NAME, ModelFile, ModelSource, file_source, folder_source, refuse_other_formats
 
 #: The model inside this package.
 EMBEDDED = "roadsigns"
+EMBEDDED_FOLDER = Path(str(resources.files("barevision") / "models" / EMBEDDED))
 
 
 def catalogue_names() -> list[str]:
@@ -46,8 +47,8 @@ def find_source(model: str, models: Path | None = None) -> ModelSource:
 def _find(reference: Reference, models: Path | None) -> ModelSource:
     what = reference.what
     if what == EMBEDDED:
-        folder = Path(str(resources.files("barevision") / "models" / EMBEDDED))
-        return replace(folder_source(folder, "Six kinds of European road signs; comes with Barevision"), licence="MIT")
+        source = folder_source(EMBEDDED_FOLDER, "Six kinds of European road signs; comes with Barevision")
+        return replace(source, licence="MIT")
     if what in _catalogue():
         return _catalogue()[what]
     if reference.is_url:
@@ -56,11 +57,16 @@ def _find(reference: Reference, models: Path | None) -> ModelSource:
     path = Path(os.path.expanduser(what))  # noqa: PTH111
     if os.path.isdir(path):  # noqa: PTH112
         return folder_source(path.resolve(), f"Your own model in {path}")
-    if os.path.isfile(path) and path.suffix == ".onnx":  # noqa: PTH113
+    if os.path.isfile(path) and path.suffix.lower() == ".onnx":  # noqa: PTH113
         return file_source(path.resolve())
     address = read_pin(models, what).url
     if address:
         return url_source(address, what)
+    refuse_other_formats(path)
+    if path.suffix.lower() in (".cfg", ".weights"):
+        raise ModelError(
+            f"{path} is part of a Darknet network: put .cfg, .weights and .names into a folder, and name that"
+        )
     names = ", ".join(pulled_names(models) + catalogue_names())
     raise ModelError(f"unknown model {what!r}: it is neither a folder, nor an .onnx file, nor one of {names}")
 
@@ -77,13 +83,15 @@ def url_source(url: str, name: str | None = None, sha256: str | None = None) -> 
     except ValueError as error:
         raise ModelError(f"{url!r} is not an address: {error}") from None
     file = unquote(parts.path).rpartition("/")[2]
-    if not host or not file.endswith(".onnx"):
+    if host:
+        refuse_other_formats(Path(file))
+    if not host or not file.lower().endswith(".onnx"):
         raise ModelError(
             f"{url!r} names no .onnx file; files of a Darknet network go into a folder, which then is the model"
         )
     if parts.username or parts.password:
         raise ModelError(f"the address of {file} has a password in it, which settings and logs would show")
-    name = name or file.removesuffix(".onnx")
+    name = file[: -len(".onnx")] if name is None else name
     if not NAME.fullmatch(name) or name in catalogue_names():
         raise ModelError(
             f"a model from an address can't be called {name!r}: expected letters, digits and ._+- (64 at most), "

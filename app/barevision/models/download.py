@@ -80,25 +80,32 @@ def _fetch(url: str, file: ModelFile, part: Path, progress: Progress | None) -> 
     """Fetches what `part` lacks; leaves a right `part`, a shorter one worth resuming, or none."""
     if _is_right(part, file):
         return
-    start = part.stat().st_size if part.exists() else 0
-    if file.size is None or start < file.size:
-        _append(url, file, part, start, progress)
-    if not _is_right(part, file):
-        sha256 = file_sha256(part)
-        part.unlink()
-        raise ModelError(f"the content is wrong: sha256 {sha256}, expected {file.sha256}")
+    there = part.stat().st_size if part.exists() else 0
+    can_resume = there > 0 and (file.size is None or there < file.size)
+    for start in (there, 0) if can_resume else (0,):
+        was_resumed = _append(url, file, part, start, progress)
+        if _is_right(part, file):
+            return
+        # What was there before may be another file's beginning: only a file that was fetched whole is the server's.
+        if not was_resumed:
+            break
+    sha256 = file_sha256(part)
+    part.unlink()
+    raise ModelError(f"the content is wrong: sha256 {sha256}, expected {file.sha256}")
 
 
-def _append(url: str, file: ModelFile, part: Path, start: int, progress: Progress | None) -> None:
+def _append(url: str, file: ModelFile, part: Path, start: int, progress: Progress | None) -> bool:
+    """Fetches the file from the byte `start` on, or all of it; tells whether what was there before is its beginning."""
     headers = {"Range": f"bytes={start}-"} if start else {}
     # A proxy might compress otherwise, and Content-Length would be another length.
     headers["Accept-Encoding"] = "identity"
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
-        if response.status_code == requests.codes.requested_range_not_satisfiable:
-            # What is there is as long as the whole file, and is not it.
-            part.unlink(missing_ok=True)
+        if start and response.status_code == requests.codes.requested_range_not_satisfiable:
+            # What is there is as long as the whole file or longer, and is not it.
+            return True
         response.raise_for_status()
-        if response.status_code != requests.codes.partial_content:
+        was_resumed = start > 0 and response.status_code == requests.codes.partial_content
+        if not was_resumed:
             start = 0
         size = _whole_size(response, file, start)
         free, missing = shutil.disk_usage(part.parent).free, (size or 0) - start
@@ -118,6 +125,7 @@ def _append(url: str, file: ModelFile, part: Path, start: int, progress: Progres
                     progress(file.name, start, size)
     if size and start < size:
         raise ModelError(f"the connection ended after {start} of {size} bytes")
+    return was_resumed
 
 
 def _whole_size(response: requests.Response, file: ModelFile, start: int) -> int | None:

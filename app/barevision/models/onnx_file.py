@@ -1,13 +1,13 @@
-"""Reads networks that come as ONNX files: our own, and those that Ultralytics' packages export.
+"""Reads networks that come as ONNX files: our own, and those of other packages' exporters.
 
-The names of the classes, the task and the input's size are in the file's metadata, where Ultralytics' exporter puts
-them as the text of Python literals. Source: export_onnx in Ultralytics' engine/exporter.py, and in YOLOv5's export.py.
+What a file says of itself is in its metadata, where Ultralytics' exporter puts the names of the classes, the task, the
+kind of head and the input's size as the text of Python literals. Other exporters say nothing; their names are in a file
+beside it. Source: export_onnx in Ultralytics' engine/exporter.py and in YOLOv5's export.py, YOLOv7's export.py, YOLOX's
+tools/export_onnx.py.
 """
 
 from __future__ import annotations
 
-import ast
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,23 +18,34 @@ from onnx import TensorProto
 
 from barevision.detection.network_output import Head
 from barevision.errors import EngineError, ModelError
+from barevision.models.names import names_in_text, read_names
+from barevision.models.onnx_graph import (
+    answer_before_suppression,
+    answer_in_batch,
+    classes_before_suppression,
+    graphs_of,
+    keep_what_outputs_need,
+    operations_of_head,
+    take_float32,
+)
+from barevision.models.onnx_head import read_literal, recognize_head
 from barevision.network_limits import LARGEST_OUTPUT, LARGEST_SIDE
 
 #: Part of a prepared model's name: raise it whenever the same .onnx gives another prepared file or head.
-READER_VERSION = 1
+READER_VERSION = 2
 
 # protobuf itself holds no more than 2 GiB. The rest is far above every published detector.
 _MAX_BYTES = 2**30
 _MAX_NODES = 20_000
 _MAX_CLASSES = 10_000
-_MAX_TEXT = 2**20
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True)
 class Network:
     """A detector as one ONNX file, and how to use it.
 
-    :ivar data: the file for the engines, every side a fixed number.
+    :ivar data: the file for the engines, every side of the input a fixed number.
     :ivar labels: one name a class.
     :ivar head: what its answer means.
     """
@@ -44,10 +55,11 @@ class Network:
     head: Head
 
 
-def read_onnx_file(path: Path, size: tuple[int, int] | None = None) -> Network:
+def read_onnx_file(path: Path, size: tuple[int, int] | None = None, names: Path | None = None) -> Network:
     """The detector in the ONNX file `path`.
 
     :param size: (height, width) of the input in pixels, for a file that leaves it open.
+    :param names: a file with the names of its classes, for a file that has none.
     :raises ModelError: the file is damaged, is not a detector, or answers in a form that is not known here.
     """
     if path.stat().st_size > _MAX_BYTES:
@@ -60,41 +72,67 @@ def read_onnx_file(path: Path, size: tuple[int, int] | None = None) -> Network:
     if not model.graph.node:
         raise ModelError(f"{path.name} is not an ONNX file, or is damaged or cut short")
     try:
-        return _read(model, size)
+        return _read(model, path, size, names)
     except ModelError as error:
         raise ModelError(f"{path.name} {error}") from None
 
 
-def _read(model: onnx.ModelProto, size: tuple[int, int] | None) -> Network:
+def _read(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None, names: Path | None) -> Network:
     """As `read_onnx_file`. The errors, here and below, are sentences whose subject is the file."""
     _check_graphs(model)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    _fix_input(model, metadata, size)
-    # Before the labels, because an export of another task may have no names and the task is the better explanation.
+    # Before anything else, because a network for another task fails in many ways, and the task explains them all.
     task = metadata.get("task", "detect")
     if task != "detect":
         raise ModelError(f"is a network for the task {task[:40]!r}; only detection (boxes) is served here")
-    outputs = len(model.graph.output)
-    if outputs != 1:
+    input_size = _fix_input(model, metadata, size)
+    is_cut = answer_before_suppression(model)
+    take_float32(model.graph)
+    shapes = _run(model, input_size)
+    outputs = ", ".join(f"{value.name} {shape}" for value, shape in zip(model.graph.output, shapes, strict=True))
+    # YOLOv5's exporter wrote the heads behind the boxes until 6.2, for training; others write what is no box at all.
+    shape = shapes[0]
+    del model.graph.output[1:]
+    keep_what_outputs_need(model.graph)
+    if len(shape) == 5:
         raise ModelError(
-            f"has {outputs} outputs, expected one; is it a network for another task than detection, or YOLOv5's export "
-            "with its training outputs?"
+            f"answers its heads ({outputs}), without the anchors that make boxes of them; export it again so that it "
+            "answers boxes: YOLOv7's export.py does with --grid, YOLOv5's without --train"
         )
-    labels = _read_labels(metadata)
-    head = _recognize_head(model, metadata, len(labels))
-    try:
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError) as error:
-        raise ModelError(f"is damaged: {str(error).splitlines()[0]}") from None
+    if model.graph.output[0].type.tensor_type.elem_type != TensorProto.FLOAT:
+        raise ModelError("does not answer float32 or float16")
+
+    labels, origin = _read_labels(metadata, path, names)
+    operations = operations_of_head(model.graph)
+    if len(shape) == 2 and shape[1] == 7 and "NonMaxSuppression" in operations:
+        classes = classes_before_suppression(model)
+        if classes not in (None, len(labels)):
+            raise ModelError(f"has {classes} classes, and {origin} has {len(labels)} names")
+        answer_in_batch(model.graph)
+        # There are as many rows as objects on the image.
+        _write_output_shape(model.graph, (1, "objects", 7))
+        return Network(model.SerializeToString(), labels, Head("yolov7-chosen", "letterbox"))
+    if len(shape) != 3 or shape[0] != 1 or min(shape) < 1:
+        raise ModelError(f"answers {outputs}, expected the boxes of one image first, as (1, a, b)")
+    if shape[1] * shape[2] > LARGEST_OUTPUT:
+        raise ModelError(f"answers {shape[1] * shape[2]} numbers, at most {LARGEST_OUTPUT} are allowed")
+    _write_output_shape(model.graph, shape)
+    if model.producer_name == "barevision" and shape[2] == 4 + len(labels):
+        head = Head("relative", "darknet-letterbox" if metadata.get("fit") == "darknet-letterbox" else "stretch")
+    elif is_cut and shape[1] == 4 + len(labels):
+        head = Head("yolov8", "letterbox")
+    else:
+        try:
+            head = recognize_head(shape[1:], len(labels), input_size, metadata, operations)
+        except ModelError as error:
+            raise ModelError(f"{error}; its outputs are {outputs}, and {origin} has {len(labels)} names") from None
     return Network(model.SerializeToString(), labels, head)
 
 
 def _check_graphs(model: onnx.ModelProto) -> None:
     """Checks the number of nodes, and that no weights are kept in other files, in all graphs of the file."""
     count = 0
-    waiting: list[onnx.GraphProto | onnx.FunctionProto] = [model.graph, *model.functions]
-    while waiting:
-        graph = waiting.pop()
+    for graph in (inner for outer in [model.graph, *model.functions] for inner in graphs_of(outer)):
         count += len(graph.node)
         if count > _MAX_NODES:
             raise ModelError(f"has more than {_MAX_NODES} nodes")
@@ -106,13 +144,13 @@ def _check_graphs(model: onnx.ModelProto) -> None:
             tensors += [tensor for sparse in graph.sparse_initializer for tensor in (sparse.values, sparse.indices)]
         if any(tensor.data_location == TensorProto.EXTERNAL or tensor.external_data for tensor in tensors):
             raise ModelError("keeps its weights in other files (external data); export it as one file")
-        # The branches of a node, such as If, are graphs themselves.
-        waiting += [attribute.g for attribute in attributes if attribute.HasField("g")]
-        waiting += [branch for attribute in attributes for branch in attribute.graphs]
 
 
-def _fix_input(model: onnx.ModelProto, metadata: dict[str, str], size: tuple[int, int] | None) -> None:
-    """Leaves one input with four fixed sides. A side that the file leaves open becomes that of `size`, or of imgsz."""
+def _fix_input(model: onnx.ModelProto, metadata: dict[str, str], size: tuple[int, int] | None) -> tuple[int, int]:
+    """Leaves one input with four fixed sides, and returns its (height, width) in pixels.
+
+    A side that the file leaves open becomes that of `size`, or of imgsz.
+    """
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
@@ -122,11 +160,10 @@ def _fix_input(model: onnx.ModelProto, metadata: dict[str, str], size: tuple[int
     model.graph.input.extend(inputs)
     tensor = model.graph.input[0].type.tensor_type
     dims = tensor.shape.dim
-    if tensor.elem_type != TensorProto.FLOAT or len(dims) != 4:
-        raise ModelError("has an input that is not float32 (1, 3, height, width); export it without half or int8")
+    if tensor.elem_type not in _FLOATS or len(dims) != 4:
+        raise ModelError("has an input that is not float32 or float16 (1, 3, height, width)")
 
     # The number of an open side reads as 0, or is -1.
-    open_dims = [dim for dim in dims if dim.dim_value < 1]
     default_size = size or _read_image_size(metadata)
     if default_size is None and min(dims[2].dim_value, dims[3].dim_value) < 1:
         raise ModelError("leaves its input's size open; say one (FILE.onnx@640) or export it with dynamic=False")
@@ -143,13 +180,12 @@ def _fix_input(model: onnx.ModelProto, metadata: dict[str, str], size: tuple[int
         raise ModelError(
             f"takes images of {width}x{height} only, not of {size[1]}x{size[0]}; export it again with another imgsz"
         )
-    if open_dims:
-        _fix_outputs(model, (batch, channels, height, width))
+    return height, width
 
 
 def _read_image_size(metadata: dict[str, str]) -> tuple[int, int] | None:
     """The (height, width) that the network was exported for; None if the metadata does not say."""
-    size = _read_literal(metadata, "imgsz")
+    size = read_literal(metadata, "imgsz")
     if isinstance(size, int):
         size = [size, size]
     if not isinstance(size, (list, tuple)) or len(size) != 2 or not all(isinstance(side, int) for side in size):
@@ -157,83 +193,44 @@ def _read_image_size(metadata: dict[str, str]) -> tuple[int, int] | None:
     return (size[0], size[1]) if min(size) > 0 else None
 
 
-def _fix_outputs(model: onnx.ModelProto, shape: tuple[int, int, int, int]) -> None:
-    """Writes down the shapes of the outputs for an input of `shape`, which a graph with open sides computes as it runs.
+def _run(model: onnx.ModelProto, size: tuple[int, int]) -> list[tuple[int, ...]]:
+    """Runs the network once, and returns the shapes of its answers: a file may not say them, and may say them wrongly.
 
     What the file says about values on the way was said about open sides, and is removed.
     """
-    # ONNX Runtime takes a good part of a second to import, and only a file with open sides needs it.
+    # ONNX Runtime takes a good part of a second to import.
     from barevision.engines.onnx_runtime import answer_shapes
 
+    verdict = f"does not run at {size[1]}x{size[0]}"
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        # The checker is stricter than the engines: what they run is not damaged.
+        verdict = f"is damaged: {str(error).splitlines()[0]}"
     del model.graph.value_info[:]
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:
-        shapes = answer_shapes(model.SerializeToString(), np.zeros(shape, np.float32))
+        return answer_shapes(model.SerializeToString(), np.zeros((1, 3, *size), np.float32))
     except EngineError as error:
-        raise ModelError(
-            f"leaves its input's size open and does not run at {shape[3]}x{shape[2]}: "
-            f"{str(error).splitlines()[0][:200]}; export it with dynamic=False"
-        ) from None
-    for value, output_shape in zip(model.graph.output, shapes, strict=True):
-        for side in output_shape:
-            value.type.tensor_type.shape.dim.add(dim_value=side)
+        raise ModelError(f"{verdict}; {str(error).splitlines()[0][:300]}") from None
 
 
-def _read_labels(metadata: dict[str, str]) -> list[str]:
-    if "labels" in metadata:
-        try:
-            names = json.loads(metadata["labels"][:_MAX_TEXT])
-        except (ValueError, RecursionError):
-            names = None
-    else:
-        names = _read_literal(metadata, "names")
-    if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
-        names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise ModelError("has no names of classes in its metadata; export it with Ultralytics' exporter")
-    if len(names) > _MAX_CLASSES:
-        raise ModelError(f"has {len(names)} classes, at most {_MAX_CLASSES} are allowed")
-    return names
+def _write_output_shape(graph: onnx.GraphProto, shape: tuple[int | str, ...]) -> None:
+    """Writes down the shape of the answer, which OpenCV asks for."""
+    value = graph.output[0]
+    value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, TensorProto.FLOAT, shape))
 
 
-def _read_literal(metadata: dict[str, str], key: str) -> object:
-    """The Python literal that the metadata has at `key`, or None. Never evaluated."""
-    text = metadata.get(key, "")
-    try:
-        return ast.literal_eval(text) if len(text) <= _MAX_TEXT else None
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return None
-
-
-def _recognize_head(model: onnx.ModelProto, metadata: dict[str, str], classes: int) -> Head:
-    """What the network's one output means, by its shape (1, a, b) and the metadata."""
-    tensor = model.graph.output[0].type.tensor_type
-    dims = [dim.dim_value for dim in tensor.shape.dim]
-    if tensor.elem_type != TensorProto.FLOAT:
-        raise ModelError("does not answer float32; export it without half or int8")
-    if len(dims) != 3 or min(dims) < 1 or dims[0] != 1:
-        shown = ", ".join(str(dim or "?") for dim in dims)
-        raise ModelError(
-            f"answers ({shown}), expected the boxes of one image as (1, a, b) with fixed numbers a and b; "
-            "export it with dynamic=False and batch=1"
-        )
-    _, a, b = dims
-    if a * b > LARGEST_OUTPUT:
-        raise ModelError(f"answers {a * b} numbers, at most {LARGEST_OUTPUT} are allowed")
-
-    if model.producer_name == "barevision" and b == 4 + classes:
-        return Head("relative", "darknet-letterbox" if metadata.get("fit") == "darknet-letterbox" else "stretch")
-    arguments = _read_literal(metadata, "args")
-    has_nms = metadata.get("end2end") == "True" or (isinstance(arguments, dict) and arguments.get("nms") is True)
-    # With one class, YOLOv5's rows have six numbers as well. Its exporter names no task, Ultralytics' does.
-    if b == 6 and (has_nms or classes != 1 or "task" in metadata):
-        return Head("end-to-end", "letterbox")
-    if a == 4 + classes and b != 5 + classes:
-        return Head("yolov8", "letterbox")
-    if b == 5 + classes:
-        return Head("yolov5", "letterbox")
-    raise ModelError(
-        f"answers (1, {a}, {b}), which is not a form that is known for {classes} classes: "
-        f"(1, {4 + classes}, N) of YOLOv8 and YOLO11, (1, N, {5 + classes}) of YOLOv5, (1, N, 6) with NMS inside"
-    )
+def _read_labels(metadata: dict[str, str], path: Path, names: Path | None) -> tuple[list[str], str]:
+    """The names of the classes, and what they come from."""
+    text = metadata.get("labels", metadata.get("names", ""))
+    labels, origin = names_in_text(text), "its metadata"
+    if labels is None and names:
+        labels, origin = read_names(names), names.name
+    if labels is None:
+        what = f"has names of classes that can't be read, {text[:80]!r}" if text else "has no names of classes"
+        raise ModelError(f"{what}; write them into {path.stem}.names beside it, one a line")
+    if len(labels) > _MAX_CLASSES:
+        raise ModelError(f"has {len(labels)} classes, at most {_MAX_CLASSES} are allowed")
+    return labels, origin

@@ -31,11 +31,13 @@ def read_pin(models: Path | None, name: str) -> Pin:
     path = models / name / _FILE
     try:
         values = json.loads(path.read_text("utf-8"))
+        if not isinstance(values, dict) or not all(isinstance(value, (str, type(None))) for value in values.values()):
+            raise ValueError("expected an object of texts")
     except FileNotFoundError:
         return Pin()
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} can't be read: {error}; 'barevision models rm {name}'") from None
-    return Pin(values.get("url"), values.get("sha256")) if isinstance(values, dict) else Pin()
+    return Pin(values.get("url"), values.get("sha256"))
 
 
 def write_pin(folder: Path, pin: Pin) -> None:
@@ -46,7 +48,17 @@ def write_pin(folder: Path, pin: Pin) -> None:
 
 
 def pulled_names(models: Path | None) -> list[str]:
-    """The names of what was downloaded from an address into `models`."""
+    """The names of what was downloaded from an address into `models`, also of what `read_pin` can't read."""
     if models is None or not models.is_dir():
         return []
-    return sorted(path.name for path in models.iterdir() if path.is_dir() and read_pin(models, path.name).url)
+    names = sorted(path.name for path in models.iterdir() if (path / _FILE).is_file() and NAME.fullmatch(path.name))
+    return [name for name in names if is_damaged(models, name) or read_pin(models, name).url]
+
+
+def is_damaged(models: Path, name: str) -> bool:
+    """Whether `read_pin` can't read what was remembered of the model `name`."""
+    try:
+        read_pin(models, name)
+    except ModelError:
+        return True
+    return False

@@ -22,6 +22,7 @@ from barevision.errors import ModelError
 from barevision.models.download import Progress
 from barevision.models.files import write_whole
 from barevision.models.golden import Golden
+from barevision.models.names import read_names
 from barevision.models.onnx_file import READER_VERSION, Network, read_onnx_file
 from barevision.models.source import ModelSource, file_sha256
 from barevision.models.store import pull
@@ -108,22 +109,12 @@ def _read_network(source: ModelSource, folder: Path) -> Network:
         if sha256 != source.files[part].sha256:
             raise ModelError(f"{path} changed: sha256 {sha256}, expected {source.files[part].sha256}")
     if "onnx" in paths:
-        return read_onnx_file(paths["onnx"], source.input_size)
-    labels = [line.strip() for line in _read_text(paths["names"]).splitlines() if line.strip()]
-    if not labels:
-        raise ModelError(f"{paths['names']} has no names, expected one a line")
+        return read_onnx_file(paths["onnx"], source.input_size, paths.get("names"))
+    labels = read_names(paths["names"])
     # Only comments are anything but ASCII, and people write them in their own language's encoding.
     sections = parse_config(paths["cfg"].read_bytes().decode("utf-8-sig", "replace"), paths["cfg"].name)
     model = build_model(sections, Weights(paths["weights"]), labels, source.input_size)
     return Network(model.SerializeToString(), labels, Head(fit=input_fit(sections)))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        # Windows' editors put a byte order mark first, which utf-8-sig takes away.
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
 
 
 def read_seconds(source: ModelSource, models: Path, setup: str) -> float | None:

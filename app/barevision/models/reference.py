@@ -44,10 +44,13 @@ def parse_reference(text: str) -> Reference:
     # pathlib raises an error for a text that is too long to be a path; os.path says no.
     if os.path.exists(os.path.expanduser(text)):  # noqa: PTH110, PTH111
         return Reference(text)
-    rest, separator, sha256 = text.partition("#sha256=")
-    if separator:
+    rest, *hashes = text.split("#sha256=")
+    for sha256 in hashes:
         check_sha256(sha256)
-    sha256 = sha256.lower() or None
+    # A setting or an option may add one to a name that has one.
+    if len({sha256.lower() for sha256 in hashes}) > 1:
+        raise ModelError(f"{rest} is given {len(hashes)} sha256, {' and '.join(hashes)}; leave out the wrong one")
+    sha256 = hashes[0].lower() if hashes else None
     what, separator, size = rest.rpartition("@")
     if not separator or "/" in size:
         return Reference(rest, None, sha256)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from barevision.errors import ModelError
-from barevision.models.catalogue import EMBEDDED
+from barevision.models.catalogue import EMBEDDED, EMBEDDED_FOLDER
 from barevision.models.download import Progress, download, is_fetched_into
 from barevision.models.pins import Pin, write_pin
 from barevision.models.source import ModelSource
@@ -44,7 +44,7 @@ def remove(source: ModelSource, models: Path) -> list[Path]:
 
     :raises ModelError: the model is part of Barevision, or is being fetched.
     """
-    if source.name == EMBEDDED:
+    if source.folder == EMBEDDED_FOLDER:
         raise ModelError(f"{EMBEDDED} comes with Barevision and can't be removed")
     folder = models / source.name
     if source.folder and source.folder.is_relative_to(folder.resolve()):

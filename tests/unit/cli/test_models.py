@@ -97,13 +97,29 @@ def test_what_is_being_fetched_is_not_removed(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("name", ["signs", "yolov4-csp"])
+def test_what_was_remembered_of_a_model_may_be_damaged(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "models" / name
+    folder.mkdir(parents=True)
+    (folder / "source.json").write_text("{")
+    listed = models(tmp_path, "list")
+    assert listed.exit_code == 0
+    assert "roadsigns" in listed.stdout
+    assert listed.stderr.count(f"{name} is damaged: 'barevision models rm {name}'") == 1
+    assert "one of signs, roadsigns" in models(tmp_path, "prepare", "sings").stderr or name != "signs"
+    assert "source.json can't be read" in models(tmp_path, "prepare", name).stderr
+    assert f"removed {folder / 'source.json'}" in models(tmp_path, "rm", name).stdout
+    assert not folder.exists()
+    assert "is damaged" not in models(tmp_path, "list").stderr
+
+
 def test_a_reference_with_its_hash_needs_no_pull(tmp_path: Path, site: tuple[str, str]) -> None:
     url, digest = site
     assert models(tmp_path, "prepare", f"{url}#sha256={digest}").exit_code == 0
     assert models(tmp_path, "prepare", url).exit_code == 0
 
 
-@pytest.mark.parametrize("name", ["../x", "yolov3", "a b", "-x", "a" * 65])
+@pytest.mark.parametrize("name", ["", "../x", "yolov3", "a b", "-x", "a" * 65])
 def test_a_name_that_is_taken_or_can_be_no_folders_is_refused(tmp_path: Path, name: str) -> None:
     result = models(tmp_path, "pull", "https://localhost/best.onnx", "--sha256", "0" * 64, "--name", name)
     assert result.exit_code == 1

@@ -77,7 +77,8 @@ def test_the_golden_picture_of_the_catalogue_is_what_was_drawn() -> None:
     [
         ("yolov3#sha256=" + "0" * 64, "the catalogue has sha256 523e4e69"),
         ("roadsigns#sha256=" + "0" * 64, "a sha256 is for models that are downloaded"),
-        ("https://example.org/best.pt", "names no .onnx file"),
+        ("https://example.org/best.pt", "best.pt is a PyTorch file.*'yolo export model=best.pt format=onnx'"),
+        ("https://example.org/best.weights", "names no .onnx file"),
         ("https:///best.onnx", "names no .onnx file"),
         ("https://[::1/best.onnx", "is not an address"),
         ("https://user:secret@example.org/best.onnx", "has a password in it"),
@@ -91,6 +92,58 @@ def test_a_model_that_cannot_be_had_is_refused_with_the_reason(model: str, words
     with pytest.raises(ModelError, match=words) as raised:
         find_source(model, tmp_path)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("best.pt", "a PyTorch file.*'yolo export model=best.pt format=onnx'"),
+        ("Best.PT", "a PyTorch file.*'yolo export model=Best.PT format=onnx'"),
+        ("yolox_s.pth", "a PyTorch file.*'python tools/export_onnx.py -c yolox_s.pth'"),
+        ("best.engine", "a TensorRT engine.*'yolo export model=best.pt format=onnx'"),
+        ("best_float32.tflite", "a TensorFlow Lite network.*format=onnx"),
+        ("best.mlmodel", "a Core ML network.*format=onnx"),
+        ("best_openvino_model/best.xml", "a folder with an OpenVINO network.*format=onnx"),
+        ("best.mlpackage/Manifest.json", "a Core ML network.*format=onnx"),
+        ("weights/best.pt", "weights/best.pt is a PyTorch file"),
+    ],
+)
+def test_what_has_to_be_converted_first_is_refused_with_the_way(tmp_path: Path, file: str, words: str) -> None:
+    path = tmp_path / "run" / file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"PK")
+    for model in (tmp_path / "run", tmp_path / "run" / Path(file).parts[0]):
+        if model.is_dir() or len(Path(file).parts) == 1:
+            with pytest.raises(ModelError, match=f"{words}"):
+                find_source(str(model), tmp_path)
+
+
+def test_a_run_whose_network_is_in_a_folder_of_it_says_so(tmp_path: Path) -> None:
+    for name in ("args.yaml", "weights/best.pt", "weights/best.onnx"):
+        (tmp_path / "run" / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "run" / name).touch()
+    with pytest.raises(ModelError, match=r"run has no network itself; ask for .*run/weights/best\.onnx"):
+        find_source(str(tmp_path / "run"))
+
+
+def test_a_part_of_a_darknet_network_is_refused_with_the_way(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "mine") / "net.weights"
+    with pytest.raises(ModelError, match=r"part of a Darknet network: put \.cfg, \.weights and \.names into a folder"):
+        find_source(str(path))
+
+
+def test_endings_are_compared_without_case(tmp_path: Path) -> None:
+    (tmp_path / "BEST.ONNX").touch()
+    (tmp_path / "BEST.NAMES").touch()
+    for model in (tmp_path, tmp_path / "BEST.ONNX"):
+        assert {part: file.name for part, file in find_source(str(model)).files.items()} == {
+            "onnx": "BEST.ONNX",
+            "names": "BEST.NAMES",
+        }
+    folder = write_model(tmp_path / "mine")
+    (folder / "net.cfg").rename(folder / "NET.CFG")
+    assert find_source(str(folder)).files["cfg"].name == "NET.CFG"
+    assert find_source("https://example.org/BEST.ONNX", tmp_path).name == "BEST"
 
 
 def test_a_folder_whose_name_looks_like_a_size_is_that_folder(tmp_path: Path) -> None:

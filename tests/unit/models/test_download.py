@@ -35,6 +35,9 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 
     def answer_good(self, requested: str | None) -> None:
         start = int(requested.removeprefix("bytes=").rstrip("-")) if requested else 0
+        if start >= len(CONTENT):
+            self.send(b"", 416)
+            return
         self.send(CONTENT[start:], 206 if requested else 200)
 
     def answer_no_ranges(self, requested: str | None) -> None:
@@ -175,10 +178,23 @@ def test_a_server_without_ranges_starts_anew(mirror, tmp_path: Path) -> None:
     assert download(model_file(mirror, "no-ranges"), tmp_path).read_bytes() == CONTENT
 
 
-def test_a_wrong_beginning_is_thrown_away_and_the_next_mirror_is_asked_for_all(mirror, tmp_path: Path) -> None:
-    (tmp_path / "net.weights.part").write_bytes(b"\0" * 1000)
-    assert download(model_file(mirror, "good", "no-ranges"), tmp_path).read_bytes() == CONTENT
-    assert mirror.seen == [("/good", "bytes=1000-"), ("/no-ranges", None)]
+@pytest.mark.parametrize("length", [1000, len(CONTENT), len(CONTENT) + 1000])
+@pytest.mark.parametrize("size", [len(CONTENT), None])
+def test_a_wrong_beginning_is_thrown_away_and_the_same_mirror_is_asked_for_all(
+    mirror, tmp_path: Path, length: int, size: int | None
+) -> None:
+    (tmp_path / "net.weights.part").write_bytes(b"\0" * length)
+    assert download(replace(model_file(mirror, "good"), size=size), tmp_path).read_bytes() == CONTENT
+    # What is as long as the file is known not to be its beginning.
+    resumes = size is None or length < size
+    assert mirror.seen == [*([("/good", f"bytes={length}-")] if resumes else []), ("/good", None)]
+
+
+def test_a_mirror_without_ranges_is_asked_once_for_what_it_has_wrong(mirror, tmp_path: Path) -> None:
+    (tmp_path / "net.weights.part").write_bytes(CONTENT[:1000])
+    with pytest.raises(ModelError, match="the content is wrong"):
+        download(model_file(mirror, "other"), tmp_path)
+    assert mirror.seen == [("/other", "bytes=1000-")]
 
 
 def test_a_bad_file_in_place_is_replaced_and_a_good_one_survives_bad_mirrors(mirror, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from barevision.detection.network_output import Head
 from barevision.detector import load_detector
@@ -19,7 +19,7 @@ from barevision.models.onnx_file import read_onnx_file
 from barevision.models.prepare import prepare
 from barevision.settings import load_settings
 from tests.support.darknet_files import TINY_CFG, build
-from tests.support.onnx_files import METADATA, network, run, write_network
+from tests.support.onnx_files import METADATA, network, run, square_finder, write_network
 
 _ZEROS = np.zeros((7, 20))
 
@@ -28,25 +28,116 @@ _ZEROS = np.zeros((7, 20))
     ("shape", "metadata", "form"),
     [
         ((7, 20), {}, "yolov8"),
-        ((7, 8), {}, "yolov5"),
-        ((20, 8), {}, "yolov5"),
-        ((300, 6), {}, "end-to-end"),
-        ((7, 6), {}, "end-to-end"),
-        # One class: YOLOv5's rows have six numbers as well.
+        ((7, 20), {"head": "Detect", "end2end": "False"}, "yolov8"),
+        # YOLOv5's exporter names no task, Ultralytics' does.
+        ((7, 8), {}, "yolov8"),
+        ((7, 8), {"task": ""}, "yolov5"),
+        ((20, 8), {"task": ""}, "yolov5"),
+        ((300, 6), {"end2end": "True"}, "end-to-end"),
+        ((300, 6), {"args": "{'nms': True}"}, "end-to-end"),
+        ((300, 6), {"args": "{'nms': True}", "end2end": "False"}, "end-to-end"),
+        ((300, 6), {"description": "Ultralytics YOLOv10n model trained on coco.yaml"}, "end-to-end"),
+        # With one class, YOLOv5's rows have six numbers as well, and with two YOLOv8's columns.
         ((20, 6), {"names": "['cat']", "task": ""}, "yolov5"),
-        ((300, 6), {"names": "{0: 'cat'}"}, "end-to-end"),
-        ((300, 6), {"names": "{0: 'cat'}", "task": "", "args": "{'nms': True}"}, "end-to-end"),
-        ((300, 6), {"names": "{0: 'cat'}", "task": "", "end2end": "True"}, "end-to-end"),
+        ((300, 6), {"names": "{0: 'cat'}", "end2end": "True"}, "end-to-end"),
         ((5, 20), {"names": "{0: 'cat'}"}, "yolov8"),
         ((6, 20), {"names": "{0: 'cat', 1: 'dog'}"}, "yolov8"),
+        ((6, 6), {"names": "{0: 'cat', 1: 'dog'}", "end2end": "True"}, "end-to-end"),
     ],
 )
 def test_the_form_of_the_head_follows_from_shape_and_metadata(
     tmp_path: Path, shape: tuple[int, int], metadata: dict[str, str], form: str
 ) -> None:
-    metadata = {key: value for key, value in {**METADATA, **metadata}.items() if value}
-    path = write_network(tmp_path / "best.onnx", network(np.zeros(shape), metadata))
+    path = write_network(tmp_path / "best.onnx", network(np.zeros(shape), said(metadata)))
     assert read_onnx_file(path).head == Head(form, "letterbox")
+
+
+def said(changes: dict[str, str]) -> dict[str, str]:
+    """`METADATA` with `changes`; what is empty is left out."""
+    return {key: value for key, value in {**METADATA, **changes}.items() if value}
+
+
+@pytest.mark.parametrize(
+    ("shape", "metadata", "form"),
+    [
+        ((300, 6), {"head": "RTDETRDecoder", "end2end": "False"}, "rtdetr-chosen"),
+        ((300, 6), {"description": "Ultralytics rt-detr-l model", "version": "8.4.47"}, "rtdetr-chosen"),
+        ((300, 7), {"description": "Ultralytics rtdetr-x model"}, "rtdetr"),
+        # Of two classes, a row with all scores is as long as one with the best of them and its class.
+        ((300, 6), {"head": "RTDETRDecoder", "names": "['cat', 'dog']"}, "rtdetr-chosen"),
+        ((300, 6), {"description": "RT-DETR", "names": "['cat', 'dog']", "version": "8.4.100"}, "rtdetr-chosen"),
+        ((300, 6), {"description": "RT-DETR", "names": "['cat', 'dog']", "version": "8.4.46"}, "rtdetr"),
+        ((300, 6), {"description": "RT-DETR", "names": "['cat', 'dog']"}, "rtdetr"),
+    ],
+)
+def test_rtdetr_is_known_by_its_name_and_takes_a_stretched_image(
+    tmp_path: Path, shape: tuple[int, int], metadata: dict[str, str], form: str
+) -> None:
+    path = write_network(tmp_path / "best.onnx", network(np.zeros(shape), said(metadata)))
+    assert read_onnx_file(path).head == Head(form, "stretch")
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [
+        ("yolox", Head("yolox", "yolox")),
+        ("yolox-decoded", Head("yolov5", "yolox")),
+        ("yolov7", Head("yolov5", "letterbox")),
+        ("yolov7-and-heads", Head("yolov5", "letterbox")),
+        ("yolov7-tensorrt", Head("yolov8", "letterbox")),
+        ("yolov7-chosen", Head("yolov7-chosen", "letterbox")),
+    ],
+)
+def test_exports_that_say_nothing_are_known_by_their_nodes(tmp_path: Path, kind: str, head: Head) -> None:
+    names = tmp_path / "best.names"
+    names.write_text("blue\nred\n")
+    network = read_onnx_file(write_network(tmp_path / "best.onnx", square_finder(kind)), names=names)
+    assert (network.head, network.labels) == (head, ["blue", "red"])
+
+
+@pytest.mark.parametrize("kind", ["yolox", "yolov7", "yolov7-chosen"])
+def test_another_number_of_names_than_of_classes_is_refused(tmp_path: Path, kind: str) -> None:
+    names = tmp_path / "best.names"
+    names.write_text("blue\nred\ngreen\n")
+    with pytest.raises(ModelError, match=r"^best\.onnx .*best\.names has 3 names"):
+        read_onnx_file(write_network(tmp_path / "best.onnx", square_finder(kind)), names=names)
+
+
+@pytest.mark.parametrize(
+    ("shape", "form"),
+    # An input of 96x64 pixels has 126 cells of 8, 16 and 32 pixels, and 127 with those of 64.
+    [((7, 126), "yolov8"), ((3 * 126, 8), "yolov5"), ((3 * 127, 8), "yolov5"), ((3 * 30, 8), "yolov5")],
+)
+def test_without_a_word_the_number_of_boxes_a_cell_counts(tmp_path: Path, shape: tuple[int, int], form: str) -> None:
+    path = write_network(tmp_path / "best.onnx", network(np.zeros(shape), {"names": "['a', 'b', 'c']"}))
+    assert read_onnx_file(path).head == Head(form, "letterbox")
+
+
+@pytest.mark.parametrize(
+    ("shape", "metadata"),
+    [
+        ((300, 6), {}),
+        ((300, 6), {"head": "Detect", "end2end": "False", "args": "{'nms': False}"}),
+        ((300, 6), {"task": "", "stride": ""}),
+        ((7, 300), {"task": "", "stride": ""}),
+        ((300, 8), {"task": "", "stride": ""}),
+        # One box a cell, as YOLOX has them, but nothing that says whether they are decoded.
+        ((126, 8), {"task": "", "stride": ""}),
+        ((300, 9), {"head": "RTDETRDecoder"}),
+    ],
+)
+def test_an_answer_that_nothing_claims_is_refused(
+    tmp_path: Path, shape: tuple[int, int], metadata: dict[str, str]
+) -> None:
+    path = write_network(tmp_path / "best.onnx", network(np.zeros(shape), said(metadata)))
+    with pytest.raises(ModelError, match=rf"answers \(1, {shape[0]}, {shape[1]}\), .*\(1, N, 6\)"):
+        read_onnx_file(path)
+
+
+def test_heads_without_their_anchors_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    message = refusal(tmp_path / "best.onnx", square_finder("yolov7-heads"))
+    assert "answers its heads" in message
+    assert "YOLOv7's export.py does with --grid" in message
 
 
 def test_our_own_export_is_stretched_and_answers_as_the_network_it_was_made_of(tmp_path: Path) -> None:
@@ -116,12 +207,14 @@ def refusal(path: Path, model: onnx.ModelProto) -> str:
         pytest.param(network(np.zeros((1, 3)), METADATA | {"task": "classify"}), "the task 'classify'", id="classify"),
         pytest.param(network(_ZEROS, {}), "no names of classes", id="no names"),
         pytest.param(
-            network(_ZEROS, METADATA | {"names": "__import__('os').abort()"}), "no names of classes", id="an expression"
+            network(_ZEROS, METADATA | {"names": "__import__('os').abort()"}),
+            "can't be read, \"__imp",
+            id="an expression",
         ),
         pytest.param(
-            network(_ZEROS, METADATA | {"names": "{0: 'cat', 2: 'dog', 3: 'cow'}"}), "no names of classes", id="a gap"
+            network(_ZEROS, METADATA | {"names": "{0: 'cat', 2: 'dog', 3: 'cow'}"}), "can't be read, \"{0", id="a gap"
         ),
-        pytest.param(network(_ZEROS, METADATA | {"names": "(" * 100_000}), "no names of classes", id="deep"),
+        pytest.param(network(_ZEROS, METADATA | {"names": "(" * 100_000}), "can't be read, '(((", id="deep"),
         pytest.param(
             network(_ZEROS, METADATA | {"names": str([str(n) for n in range(10_001)])}),
             "has 10001 classes, at most",
@@ -129,7 +222,7 @@ def refusal(path: Path, model: onnx.ModelProto) -> str:
         ),
         pytest.param(
             network(_ZEROS, METADATA | {"names": "['cat']"}),
-            "answers (1, 7, 20), which is not a form that is known for 1 classes",
+            "answers (1, 7, 20), and neither says in what form nor has one that is known for 1 classes",
             id="other form",
         ),
         pytest.param(network(_ZEROS, batch=4), "takes 4 images of 3 channels", id="batch"),
@@ -139,7 +232,7 @@ def refusal(path: Path, model: onnx.ModelProto) -> str:
             network(_ZEROS, {"names": "['a', 'b', 'c']"}, size=("h", "w")), "say one (FILE.onnx@640)", id="open"
         ),
         pytest.param(
-            conv_network(metadata=METADATA | {"imgsz": "16"}), "size open and does not run at 16x16", id="does not run"
+            conv_network(metadata=METADATA | {"imgsz": "16"}), "does not run at 16x16; ONNX Runtime", id="does not run"
         ),
     ],
 )
@@ -151,12 +244,12 @@ def test_a_network_that_is_not_served_here_is_refused_with_the_reason(
     assert words in message
 
 
-def half_input(model: onnx.ModelProto) -> None:
-    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+def as_integers(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
 
 
-def half_output(model: onnx.ModelProto) -> None:
-    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+def value(name: str, *shape: int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
 def external(model: onnx.ModelProto) -> None:
@@ -176,12 +269,18 @@ def external_inside(model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (half_input, "has an input that is not float32"),
-        (half_output, "does not answer float32"),
-        (lambda model: model.graph.output.append(model.graph.output[0]), "has 2 outputs, expected one"),
+        (as_integers, "has an input that is not float32 or float16"),
+        (
+            lambda model: model.graph.output.insert(0, value("mean", 1)),
+            "answers mean (1,), output0 (1, 7, 20), expected",
+        ),
         (lambda model: model.graph.input.append(model.graph.output[0]), "has 2 inputs, expected one"),
-        (lambda model: model.graph.output[0].type.tensor_type.shape.dim[2].Clear(), "answers (1, 7, ?), expected"),
-        (lambda model: model.graph.node.pop(), "is damaged"),
+        (lambda model: model.graph.node.pop(), "is damaged: "),
+        (lambda model: setattr(model.graph.node[0], "op_type", "Levitate"), "is damaged: "),
+        (
+            lambda model: model.graph.node[0].CopyFrom(helper.make_node("Add", ["nothing", "zero"], ["mean"])),
+            "is damaged: ",
+        ),
         (external, "external data"),
         (external_inside, "external data"),
         (
@@ -192,12 +291,12 @@ def external_inside(model: onnx.ModelProto) -> None:
         ),
     ],
     ids=[
-        "half input",
-        "half output",
-        "two outputs",
+        "integers",
+        "another output first",
         "two inputs",
-        "open output",
         "no end",
+        "an unknown node",
+        "a circle",
         "external",
         "external inside",
         "many nodes",
@@ -256,6 +355,60 @@ def test_a_folder_with_one_onnx_file_is_a_model(tmp_path: Path) -> None:
     write_network(folder / "other.onnx", network(_ZEROS))
     with pytest.raises(ModelError, match=r"exactly one \.onnx file, found best.onnx, other.onnx"):
         find_source(str(folder))
+
+
+def test_names_come_from_a_file_beside_where_the_network_has_none(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "mine" / "best.onnx", network(np.zeros((3 * 126, 8)), {}))
+    with pytest.raises(ModelError, match=r"has no names of classes; write them into best\.names beside it, one a line"):
+        prepare(find_source(str(path)), tmp_path / "models")
+    names = path.with_suffix(".names")
+    names.write_text("hen\npig\ncow\n")
+    for model in (path, path.parent):
+        assert prepare(find_source(str(model)), tmp_path / "models").labels == ["hen", "pig", "cow"]
+    names.write_text("hen\npig\nram\n")
+    assert prepare(find_source(str(path)), tmp_path / "models").labels == ["hen", "pig", "ram"]
+    names.write_text("hen\npig\n")
+    with pytest.raises(ModelError, match=r"known for 2 classes: .* and best\.names has 2 names"):
+        prepare(find_source(str(path)), tmp_path / "models")
+
+
+def test_the_networks_own_names_count(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "best.onnx", network(_ZEROS))
+    path.with_suffix(".txt").write_text("not the names\n")
+    assert prepare(find_source(str(path)), tmp_path / "models").labels == ["cat", "dog", "cow"]
+
+
+@pytest.mark.parametrize("shape", [None, ("a", "b", "c"), (1, 7, "b"), (1, 3, 3)])
+def test_the_shape_of_the_answer_is_what_the_network_answers(
+    tmp_path: Path, shape: tuple[int | str, ...] | None
+) -> None:
+    model = network(_ZEROS)
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("output0", TensorProto.FLOAT, shape))
+    prepared = prepare(find_source(str(write_network(tmp_path / "best.onnx", model))), tmp_path / "models")
+    written = onnx.load(prepared.path).graph.output[0].type.tensor_type.shape.dim
+    assert [dim.dim_value for dim in written] == [1, 7, 20]
+
+
+def test_of_several_outputs_the_first_counts(tmp_path: Path) -> None:
+    model = network(_ZEROS)
+    model.graph.output.append(value("mean", 1))
+    prepared = prepare(find_source(str(write_network(tmp_path / "best.onnx", model))), tmp_path / "models")
+    assert [output.name for output in onnx.load(prepared.path).graph.output] == ["output0"]
+    assert prepared.head == Head("yolov8", "letterbox")
+
+
+def test_nodes_may_be_in_any_order_and_those_that_no_box_needs_are_left_out(tmp_path: Path) -> None:
+    model = network(_ZEROS)
+    inner = helper.make_graph([helper.make_node("Identity", ["nothing"], ["x"])], "inner", [], [value("x", 1)])
+    model.graph.node[-1].input[1] = "chosen"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "always"))
+    model.graph.node.append(helper.make_node("If", ["always"], ["chosen"], then_branch=inner, else_branch=inner))
+    model.graph.node.append(helper.make_node("Relu", ["mean"], ["for nothing"]))
+    nodes = [node.op_type for node in model.graph.node]
+    assert nodes == ["ReduceMean", "Mul", "Add", "If", "Relu"]
+    prepared = prepare(find_source(str(write_network(tmp_path / "best.onnx", model))), tmp_path / "models")
+    assert [node.op_type for node in onnx.load(prepared.path).graph.node] == ["ReduceMean", "Mul", "If", "Add"]
 
 
 def test_a_changed_file_is_prepared_anew(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from barevision.errors import ModelError
-from barevision.models.pins import Pin, pulled_names, read_pin, write_pin
+from barevision.models.pins import Pin, is_damaged, pulled_names, read_pin, write_pin
 
 SIGNS = Pin("https://example.org/best.onnx", "0" * 64)
 
@@ -40,9 +40,11 @@ def test_where_nothing_was_remembered_a_pin_is_empty(models: Path, name: str) ->
     assert read_pin(None, name) == Pin()
 
 
-@pytest.mark.parametrize("text", ["{", "", "\xff"])
+@pytest.mark.parametrize("text", ["{", "", "\xff", "[]", '{"url": 5}'])
 def test_a_damaged_file_is_an_error_with_a_way_out(models: Path, text: str) -> None:
     (models / "signs" / "source.json").write_bytes(text.encode("latin-1"))
+    assert is_damaged(models, "signs")
+    assert pulled_names(models) == ["signs"]
     with pytest.raises(ModelError, match=r"signs/source\.json can't be read: .*'barevision models rm signs'"):
         read_pin(models, "signs")
 

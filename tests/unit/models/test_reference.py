@@ -20,6 +20,7 @@ HASH = "0123456789abcdef" * 4
         ("yolov3@640x384", Reference("yolov3", (384, 640))),
         (f"yolov4-csp#sha256={HASH.upper()}", Reference("yolov4-csp", None, HASH)),
         (f"yolov4-csp@512#sha256={HASH}", Reference("yolov4-csp", (512, 512), HASH)),
+        (f"yolov4-csp#sha256={HASH}#sha256={HASH.upper()}", Reference("yolov4-csp", None, HASH)),
         ("photos@home/mine", Reference("photos@home/mine")),
         ("https://example.org/best.onnx@640", Reference("https://example.org/best.onnx", (640, 640))),
         ("https://somebody@example.org/best.onnx", Reference("https://somebody@example.org/best.onnx")),
@@ -48,6 +49,8 @@ def test_what_has_exactly_this_name_on_the_disk_is_meant(tmp_path: Path, monkeyp
         ("yolov3@5000", "out of range"),
         ("yolov3#sha256=abc", "'abc' is not a sha256"),
         ("yolov3#sha256=", "'' is not a sha256"),
+        (f"yolov3#sha256={HASH}#sha256={HASH[::-1]}", f"yolov3 is given 2 sha256, {HASH} and {HASH[::-1]}; leave out"),
+        (f"yolov3#sha256={HASH}#sha256=abc", "'abc' is not a sha256"),
     ],
 )
 def test_a_size_or_hash_that_is_not_one_is_refused(text: str, words: str) -> None:

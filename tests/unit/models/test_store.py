@@ -40,6 +40,15 @@ def test_files_of_others_stay_when_a_model_is_removed(tmp_path: Path) -> None:
     assert remove(source, models) == []
 
 
+def test_a_model_of_ones_own_may_be_called_as_the_embedded_one_is(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    source = find_source(str(write_model(tmp_path / "roadsigns")))
+    prepared = prepare(source, models).path
+    assert prepared in remove(source, models)
+    with pytest.raises(ModelError, match="roadsigns comes with Barevision and can't be removed"):
+        remove(find_source("roadsigns"), models)
+
+
 def test_a_folder_of_ones_own_in_the_models_directory_is_not_removed(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "mine")
     before = sorted(folder.iterdir())

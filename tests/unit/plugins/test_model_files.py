@@ -35,6 +35,14 @@ def test_links_are_followed_and_those_that_lead_nowhere_left_out(tmp_path: Path)
     assert model_files(str(folder)) == {"mine.weights": sha256("1")}
 
 
+def test_the_names_beside_an_onnx_file_go_with_it(tmp_path: Path) -> None:
+    for name in ("BEST.ONNX", "BEST.txt", "other.txt", "golden.jpg"):
+        (tmp_path / name).write_text(name)
+
+    assert list(model_files(str(tmp_path / "BEST.ONNX"))) == ["BEST.ONNX", "BEST.txt"]
+    assert list(model_files(str(tmp_path))) == ["BEST.ONNX", "BEST.txt", "golden.jpg"]
+
+
 def test_a_file_is_all_of_the_model_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "best[1].onnx").write_text("1")
     (tmp_path / "best1.onnx").write_text("2")
