@@ -9,7 +9,7 @@ PORT ?= 5000
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-exports fuzz lint format serve lab-up lab-down gce-rehearsal lock clean
+.PHONY: help setup demo test test-exports fuzz lint format serve lab-up lab-down gce-rehearsal power-cuts lock clean
 
 include packages.mk
 
@@ -52,6 +52,9 @@ lab-down: $(VENV)/.ready  ## Takes the lab's machines down and removes all of th
 
 gce-rehearsal: $(VENV)/.ready lab-packages  ## All of docs/gce.md on machines of this computer, and every failure (needs root)
 	$(BIN)/pytest -ra --verbose --numprocesses auto --dist loadfile -m 'long or not long' tests/gce
+
+power-cuts: $(VENV)/.ready lab-packages  ## Cuts a machine's power in the middle of deployments (needs root and a loop device)
+	$(BIN)/pytest -ra --verbose -m long tests/e2e
 
 lock: $(VENV)/.ready  ## Resolves the dependencies anew: app/requirements.txt and requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import itertools
 import json
 import os
+import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.seals import SEAL, file_sha256, find_damage, is_sealed
 
 DOCUMENTATION = r"""
 module: release_info
@@ -19,12 +23,16 @@ short_description: Reads what of a deployment is on the machine
 description:
   - Tells which release is the current one, whether the environment and the model of the release to deploy are complete,
     and whether that release was tried with its settings.
+  - Compares what is there with how it was when it was made. The release, and what was prepared of its model, are read
+    whole each time. An environment is larger. While the service is ready with it, only those of its files are read
+    whose time of change is another one; while the service is not ready, or is another release's, all of them.
   - Tells which releases, environments and models can be removed. Changes nothing.
 options:
   root:
     description:
       - The folder with C(releases/COMMIT), C(envs/NAME) and the link C(current).
-      - A release has a link C(env) to its environment, and its record of the last trial in C(.proven).
+      - A release has a link C(env) to its environment, and its record of the last trial in C(.proven). In there is what
+        was prepared of its model, by path, each with its SHA-256.
     type: path
     required: true
   commit:
@@ -59,6 +67,10 @@ options:
     description: The folder in which the service keeps what it prepared of models.
     type: path
     required: true
+  socket:
+    description: The socket that the service listens on, which is asked for /readyz.
+    type: path
+    required: true
   keep:
     description: How many releases stay. Those that are current, about to be or in use by a process stay in any case.
     type: int
@@ -79,6 +91,7 @@ EXAMPLES = r"""
     settings: {BAREVISION_MODEL: roadsigns}
     copied_models_dir: /var/lib/barevision/own
     models_dir: /var/lib/barevision/models
+    socket: /run/barevision/gunicorn.sock
     keep: 5
   register: __app_state
 """
@@ -95,6 +108,7 @@ is_checked_out:
 environment:
   description:
     - The path of the environment that the release needs. Its name is a hash of the release's lock file and the Python.
+      A damaged one stays for the service that runs from it, and the one that takes its place has a number after that.
     - Empty while the release is not on the machine or the Python does not run.
   type: str
   returned: always
@@ -112,9 +126,15 @@ trial:
   type: dict
   returned: always
 is_proven:
-  description: Whether the release was tried with exactly that, and what was prepared of the model then is still there.
+  description: Whether the release was tried with exactly that, and what was prepared of the model is as it was then.
   type: bool
   returned: always
+damage:
+  description: What of release, environment and model is not as it was when it was made, a sentence each.
+  type: list
+  elements: str
+  returned: always
+  sample: [/opt/barevision/envs/1f0c2f3c9f0a4d61/bin/gunicorn can't be read: No such file or directory]
 is_current:
   description: Whether the release is the current one, and names its environment.
   type: bool
@@ -139,8 +159,12 @@ _ARGUMENTS = {
     "model_files": {"type": "dict", "default": {}},
     "copied_models_dir": {"type": "path", "required": True},
     "models_dir": {"type": "path", "required": True},
+    "socket": {"type": "path", "required": True},
     "keep": {"type": "int", "required": True},
 }
+
+# A service that is at work answers at once: it keeps threads for that.
+_READY_SECONDS = 5
 
 
 def read_state(params: dict[str, Any]) -> dict[str, Any]:
@@ -148,8 +172,15 @@ def read_state(params: dict[str, Any]) -> dict[str, Any]:
     root = Path(params["root"])
     current = root / "current"
     release = root / "releases" / params["commit"]
-    environment = environment_path(root / "envs", release / "app" / "requirements.txt", params["python"])
-    copied_models, model = Path(params["copied_models_dir"]), Path(params["model"])
+    serves = current.is_symlink() and current.resolve() == release.resolve()
+    environment, environment_damage = find_environment(
+        root,
+        release / "app" / "requirements.txt",
+        params["python"],
+        contents=not (serves and is_ready(params["socket"])),
+    )
+    release_damage = find_damage(release, contents=True) if is_sealed(release) else []
+    copied_models, model = Path(params["copied_models_dir"]), Path(os.path.expanduser(params["model"]))  # noqa: PTH111
     # A copied model is named by its content, so the settings that name it tell its files already.
     is_on_machine = params["model"] != "" and not model.is_relative_to(copied_models)
     trial = {
@@ -157,18 +188,21 @@ def read_state(params: dict[str, Any]) -> dict[str, Any]:
         "environment": str(environment or ""),
         "model_files": list_files(model) if is_on_machine else [],
     }
+    proof = read_proof(release)
+    prepared = proof.pop("prepared", {})
+    model_damage = [f"{path} is not as it was prepared" for path in prepared if not has_content(path, prepared[path])]
     return {
         "current": current.resolve().name if current.is_symlink() else "",
-        "is_checked_out": (release / ".complete").is_file(),
+        "is_checked_out": is_sealed(release) and not release_damage,
         "environment": trial["environment"],
-        "environment_is_complete": environment is not None and (environment / ".complete").is_file(),
-        "model_is_complete": have_content(Path(params["model_folder"]), params["model_files"]),
+        "environment_is_complete": environment is not None and is_sealed(environment),
+        "model_is_complete": all(
+            has_content(Path(params["model_folder"], name), digest) for name, digest in params["model_files"].items()
+        ),
         "trial": trial,
-        "is_proven": is_proven(release, trial),
-        "is_current": current.is_symlink()
-        and current.resolve() == release.resolve()
-        and environment is not None
-        and (release / "env").resolve() == environment.resolve(),
+        "is_proven": proof == trial and not model_damage,
+        "damage": release_damage + environment_damage + model_damage,
+        "is_current": serves and environment is not None and (release / "env").resolve() == environment.resolve(),
         "removable": [
             *removable_releases(root, params["commit"], params["keep"]),
             *removable_models(root, Path(params["models_dir"]), copied_models, model),
@@ -176,58 +210,73 @@ def read_state(params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def environment_path(environments: Path, lock: Path, python: str) -> Path | None:
-    """The path of the environment for that lock file and interpreter; None while one of them is missing."""
+def is_ready(path: str) -> bool:
+    """Whether the service at the socket `path` says that it answers its golden image."""
+    with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
+        connection.settimeout(_READY_SECONDS)
+        connection.connect(path)
+        connection.sendall(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        return connection.recv(64).split()[1:2] == [b"200"]
+    return False
+
+
+def find_environment(root: Path, lock: Path, python: str, contents: bool) -> tuple[Path | None, list[str]]:
+    """The path of the environment for that lock file and interpreter, and what is wrong with damaged ones.
+
+    Where there is none, or only damaged ones, it is the path to make it at. None while lock file or interpreter are
+    missing.
+
+    :param contents: as `find_damage`.
+    """
     try:
         version = subprocess.run([python, "--version"], capture_output=True, check=True).stdout
         content = lock.read_bytes()
     except (OSError, subprocess.CalledProcessError):
-        return None
-    return environments / hashlib.sha256(b"\0".join([content, python.encode(), version])).hexdigest()[:16]
+        return None, []
+    name = hashlib.sha256(b"\0".join([content, python.encode(), version])).hexdigest()[:16]
+    served_from, damaged = Path(os.path.realpath(root / "current" / "env")), {}
+    for path in sorted(root.glob(f"envs/{name}*")):
+        if is_sealed(path) or path.resolve() == served_from:
+            damaged[path] = find_damage(path, contents)
+            if not damaged[path]:
+                return path, []
+    numbered = (root / "envs" / f"{name}{'' if number == 1 else f'-{number}'}" for number in itertools.count(1))
+    free = next(path for path in numbered if path not in damaged)
+    return free, list(itertools.chain.from_iterable(damaged.values()))
 
 
 def list_files(model: Path) -> list[dict[str, Any]]:
     """Name, size in bytes and time of change in seconds of each file of the model at that path, sorted by name."""
-    files = []
-    for path in sorted(model.iterdir()) if model.is_dir() else [model]:
-        # A link may lead nowhere, and a file may go meanwhile.
+    paths, files = [model], []
+    # A model may be a file, and what somebody else keeps may go meanwhile.
+    with suppress(OSError):
+        paths = sorted(model.iterdir())
+    for path in paths:
+        # A link may lead nowhere.
         with suppress(OSError):
             status = path.stat()
             files.append({"name": path.name, "size": status.st_size, "changed": int(status.st_mtime)})
     return files
 
 
-def have_content(folder: Path, files: dict[str, str]) -> bool:
-    """Whether every file, by its name, is in `folder` with its SHA-256."""
+def has_content(path: str | Path, sha256: str) -> bool:
+    """Whether the file is there with that content."""
     try:
-        return all(file_sha256(folder / name) == digest for name, digest in files.items())
+        return file_sha256(Path(path)) == sha256
     except OSError:
         return False
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal, for files that are larger than the machine's memory too."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def read_proof(release: Path) -> dict[str, Any]:
-    """What `release` was tried with last, and under `prepared` the model's path then; empty for one never tried."""
+    """What `release` was tried with last, and under `prepared` the SHA-256 of each file that was prepared of the model.
+
+    Empty for one never tried.
+    """
     try:
         proof = json.loads((release / ".proven").read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return proof if isinstance(proof, dict) and isinstance(proof.get("prepared"), str) else {}
-
-
-def is_proven(release: Path, trial: dict[str, Any]) -> bool:
-    """Whether `release` was tried with exactly that, and the model prepared then is still there."""
-    proof = read_proof(release)
-    prepared = proof.pop("prepared", "")
-    return proof == trial and Path(prepared).is_file()
+    return proof if isinstance(proof, dict) and isinstance(proof.get("prepared"), dict) else {}
 
 
 def names_in_use(releases: Path, environments: Path) -> set[str]:
@@ -262,7 +311,7 @@ def removable_releases(root: Path, commit: str, keep: int) -> list[str]:
     unnamed = [path for path in unused if os.path.realpath(path) not in named]
     removable = [path for path in by_age if path not in kept] + unnamed
     # The marker goes first, so that what is half removed never counts as complete.
-    return [str(part) for path in removable for part in (path / ".complete", path) if os.path.lexists(part)]
+    return [str(part) for path in removable for part in (path / SEAL, path) if os.path.lexists(part)]
 
 
 def removable_models(root: Path, models: Path, copied_models: Path, model: Path) -> list[str]:
@@ -271,9 +320,10 @@ def removable_models(root: Path, models: Path, copied_models: Path, model: Path)
         return []
     copied = [path for path in copied_models.iterdir() if path.is_dir() and not model.is_relative_to(path)]
     names = {path.stem if path.suffix == ".onnx" else path.name for folder in copied for path in folder.iterdir()}
-    needed = {read_proof(release).get("prepared") for release in root.glob("releases/*")}
-    prepared = [path for name in names for path in (models / name).glob(f"{name}-*.onnx") if str(path) not in needed]
-    leftovers = [path for onnx in prepared for path in onnx.parent.glob(f"{onnx.stem}.*")]
+    needed = {path for release in root.glob("releases/*") for path in read_proof(release).get("prepared", {})}
+    prepared = [path for name in names for path in (models / name).glob(f"{glob.escape(name)}-*.onnx")]
+    unneeded = [path for path in prepared if str(path) not in needed]
+    leftovers = [path for onnx in unneeded for path in onnx.parent.glob(f"{glob.escape(onnx.stem)}.*")]
     return sorted(map(str, copied + leftovers))
 
 

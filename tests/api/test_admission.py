@@ -34,6 +34,34 @@ def test_a_place_is_given_back_whatever_happens() -> None:
         pass
 
 
+_FROM_NGINX = {"REMOTE_ADDR": "", "HTTP_X_FORWARDED_FOR": "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("sender", "is_own"),
+    [
+        (_FROM_NGINX, True),
+        (_FROM_NGINX | {"HTTP_X_FORWARDED_FOR": "::1"}, True),
+        (_FROM_NGINX | {"HTTP_X_FORWARDED_FOR": "192.0.2.7"}, False),
+        (_FROM_NGINX | {"HTTP_X_FORWARDED_FOR": "192.0.2.7, 127.0.0.1"}, False),
+        # The service without NGINX, where every client says of itself what it likes.
+        (_FROM_NGINX | {"REMOTE_ADDR": "192.0.2.7"}, False),
+        (_FROM_NGINX | {"REMOTE_ADDR": "127.0.0.1"}, False),
+        ({"REMOTE_ADDR": ""}, False),
+        ({}, False),
+    ],
+)
+def test_the_machine_itself_has_one_more_place_and_nobody_else(sender: dict[str, str], is_own: bool) -> None:
+    admission, environ = Admission(1, 1), {THREADS: SPARE_THREADS + 1}
+    with admission.place(environ), contextlib.ExitStack() as stack:
+        if is_own:
+            stack.enter_context(admission.place(environ | sender))
+        with pytest.raises(BusyError):
+            admission.place(environ | sender).__enter__()
+        with pytest.raises(BusyError):
+            admission.place(environ).__enter__()
+
+
 def test_a_server_that_does_not_say_its_threads_has_places_without_limit() -> None:
     admission = Admission(1, 1)
     with contextlib.ExitStack() as stack:

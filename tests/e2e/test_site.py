@@ -295,6 +295,66 @@ def test_killing_every_process_of_the_service_loses_no_request(lab: Lab) -> None
     assert set(statuses) == {200}, (statuses, journal(lab, machine))
 
 
+def test_what_is_damaged_is_named_and_made_again(lab: Lab) -> None:
+    machine = MACHINES[0]
+    model = lab.ssh(machine, "sudo sh -c 'ls /var/lib/barevision/models/roadsigns/*.onnx'")
+    lab.ssh(machine, f"printf X | sudo dd of={model} bs=1 seek=1000 conv=notrunc && sudo systemctl restart barevision")
+    wait_until(lambda: f"{model} is damaged" in journal(lab, machine), "the service says what is wrong")
+    files = "sudo find /opt/barevision/current/app -type f"
+    lab.ssh(
+        machine,
+        f"{files} -name '*.pyc' -exec dd if=/dev/zero of={{}} bs=1 seek=40 count=9 conv=notrunc status=none ';'",
+    )
+    lab.ssh(machine, f"{files} -not -name '*.pyc' -exec truncate --size 0 {{}} +")
+    lab.ssh(machine, "sudo sh -c 'rm /opt/barevision/current/env/lib/python3*/site-packages/flask/app.py'")
+
+    dry = lab.playbook("site.yml", "--check", "--diff", "--limit", machine)
+    assert dry.changed > 0
+    for path in (model, "app/barevision/serving/wsgi.py"):
+        assert path in dry.output
+    run = lab.playbook("site.yml", "--limit", machine)
+    # Which environment is the release's stands in a file that was empty.
+    assert "flask/app.py" in run.output
+    assert_answers_rightly(lab, machine)
+    again = lab.playbook("site.yml", "--limit", machine)
+    assert again.changed == 0, again.output
+    assert len(lab.ssh(machine, "ls /opt/barevision/envs").split()) == 1, "the damaged environment has gone"
+
+
+def test_a_service_that_hangs_is_restarted(lab: Lab) -> None:
+    """As one does whose run ended between the restart and its readiness."""
+    machine = MACHINES[0]
+    lab.ssh(machine, """sudo sh -c 'kill -STOP $(find /proc -maxdepth 1 -user barevision -printf "%f ")'""")
+    run = lab.playbook("site.yml", "--limit", machine, "-e", "gunicorn_ready_timeout=5", "--skip-tags", "smoke")
+    assert run.changed > 0
+    assert_answers_rightly(lab, machine)
+
+
+def test_the_smoke_test_passes_beside_many_who_ask_without_a_pause(lab: Lab) -> None:
+    machine = MACHINES[0]
+    statuses: list[int] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        # What a client says of itself gives it no place.
+        headers = {"X-Forwarded-For": "127.0.0.1"}
+        while not stop.is_set():
+            response = requests.post(url(lab, machine, "/predict"), data=GOLDEN.picture, headers=headers, timeout=100)
+            statuses.append(response.status_code)
+
+    with ThreadPoolExecutor(16) as pool:
+        clients = [pool.submit(ask) for _ in range(16)]
+        try:
+            for _ in range(5):
+                lab.playbook("playbooks/smoke.yml", "--limit", machine)
+        finally:
+            stop.set()
+    for client in clients:
+        client.result()
+    assert set(statuses) == {200, 503}
+    assert statuses.count(503) > statuses.count(200), "there were too few to keep anybody out"
+
+
 @each_machine
 def test_the_service_comes_back_after_a_reboot(lab: Lab, machine: str) -> None:
     boot_id = "cat /proc/sys/kernel/random/boot_id"

@@ -33,7 +33,7 @@ def read_yaml(*parts: str) -> dict:
 
 
 @functools.cache
-def _find_plugins() -> None:
+def find_plugins() -> None:
     """Ansible wants it once, and only once, in a process."""
     init_plugin_loader([])
     filter_loader.add_directory(str(ROOT / "plugins" / "filter"))
@@ -46,7 +46,7 @@ class Site:
     """
 
     def __init__(self, **inventory: object) -> None:
-        _find_plugins()
+        find_plugins()
         loader = DataLoader()
         hosts = InventoryManager(loader=loader, sources=["vm,"])
         hosts.add_group("barevision")

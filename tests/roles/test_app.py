@@ -160,6 +160,28 @@ class TestCheckout:
         assert list((folder / "tmp").iterdir()) == []
 
 
+@_NEEDS_ROOT
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_a_model_is_copied_whatever_its_name(tmp_path: Path, is_folder: bool) -> None:
+    name = "a [b]* ü" if is_folder else "best[1]*.onnx"
+    model = tmp_path / "here" / name
+    (model if is_folder else model.parent).mkdir(parents=True)
+    files = ["best[1].cfg", "best?.names", "b e$t.weights"] if is_folder else [name]
+    for number, file in enumerate(files):
+        (model.parent / name / file if is_folder else model).write_text(str(number))
+    (tmp_path / "home").mkdir()
+    role = {"name": "app", "tasks_from": "copy_model.yml"}
+    variables = {"_app_home": str(tmp_path / "home"), "__app_model_files": "{{ app_model | model_files }}"}
+    tasks = [{"ansible.builtin.include_role": role, "vars": variables}]
+
+    run = run_on_hosts(tmp_path, {"vm": {"app_model": str(model), "app_user": "root"}}, tasks)["vm"]
+
+    assert run.failure == ""
+    (copy,) = (tmp_path / "home" / "own").glob("*")
+    copied = {path.name: path.read_text() for path in (copy / name if is_folder else copy).iterdir()}
+    assert copied == {file: str(number) for number, file in enumerate(files)}
+
+
 class TestModel:
     """Which model the machine is told to serve."""
 
@@ -176,6 +198,7 @@ class TestModel:
             "https://example.org/best.onnx": "",
             "/srv/not/here": "/srv/not/here",
             "~/not-here@64x32": "/var/lib/barevision/not-here",
+            "~operator/not-here": "~operator/not-here",
         }.items(),
     )
     def test_names_and_paths_of_the_machine_stay_as_they_are(self, model: str, path: str) -> None:

@@ -78,16 +78,38 @@ _MACHINES: dict[str, tuple[dict, dict, list[str]]] = {
     # A machine that carries a deployment has the room.
     "finished": (
         {},
-        {
-            "preflight_environment_bytes": _HUGE,
-            "preflight_conda_bytes": _HUGE,
-            "preflight_system_memory_bytes": _HUGE,
-            "preflight_model": "yolo9000",
-        },
+        {"preflight_environment_bytes": _HUGE, "preflight_conda_bytes": _HUGE, "preflight_system_memory_bytes": _HUGE},
         [],
     ),
-    # The size of a folder is known on the machine only, where the app role asks for it.
-    "own-model": ({}, {"preflight_model": "/srv/mine", "preflight_system_memory_bytes": _HUGE}, []),
+    "finished-misspelt": ({}, {"preflight_model": "yolo9000"}, ["unknown model 'yolo9000'", "yolov3-tiny"]),
+    "finished-missized": ({}, {"preflight_model": "yolov3-tiny@big"}, ["'big' in 'yolov3-tiny@big' is not a size"]),
+    "finished-unverified": ({}, {"preflight_model": "yolov4-csp"}, ["Set app_model_sha256"]),
+    "finished-here-with-hash": (
+        {},
+        {"preflight_model": str(ROOT / "app/barevision/models/roadsigns"), "preflight_model_sha256": "0" * 64},
+        ["a sha256 is for models that are downloaded", f"app_model_sha256 {'0' * 64}"],
+    ),
+    # It was pulled on the machine, by hand.
+    "finished-pulled": ({}, {"preflight_model": "pulled@64"}, []),
+    "finished-pulled-address": ({}, {"preflight_model": "https://example.org/pulled.onnx"}, []),
+    "other-repository": ({}, {"preflight_model": "yolo9000", "preflight_repository": "https://example.org/git"}, []),
+    # The size of a folder is known on the machine only, where the app role asks for it. Here, the machine is this one.
+    "own-model": (
+        {},
+        {"preflight_model": "/srv/mine", "preflight_system_memory_bytes": _HUGE},
+        ["nothing at this path"],
+    ),
+    "own-model-at-home": ({}, {"preflight_model": "~/no-such-model", "preflight_system_memory_bytes": _HUGE}, []),
+    "own-model-with-hash": (
+        {},
+        {"preflight_model": "~/no-such-model", "preflight_model_sha256": "0" * 64},
+        ["has no sha256"],
+    ),
+    "relative": (
+        {},
+        {"preflight_model": "./no-such-model"},
+        ["nothing of that name on this computer", "absolute path"],
+    ),
 }
 
 
@@ -117,8 +139,12 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             **{name.strip("_"): read_yaml("roles/preflight/vars/main.yml")[name] for name in _BOUNDS},
             **variables,
         }
-    finished = folder / "finished"
-    (finished / "root" / "current").mkdir(parents=True)
+    for name in _MACHINES:
+        if name.startswith("finished"):
+            (folder / name / "root" / "current").mkdir(parents=True)
+        if name.startswith("finished-pulled"):
+            (folder / name / "models" / "pulled").mkdir(parents=True)
+            (folder / name / "models" / "pulled" / "source.json").touch()
     (folder / "conda-there" / "conda").mkdir()
 
     tasks = [

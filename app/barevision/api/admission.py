@@ -11,13 +11,24 @@ from collections.abc import Callable, Iterator
 from barevision.errors import BusyError
 from barevision.serving.worker import THREADS
 
-#: Threads that predictions leave alone: they answer health checks and refuse what is too much.
+#: Threads that predictions leave alone: they answer health checks and refuse what is too much. One of them is lent to
+#: the machine's own request.
 SPARE_THREADS = 2
+_LOOPBACK = ("127.0.0.1", "::1")
 
 
 def places(threads: float) -> float:
     """How many requests for predictions `threads` threads may have in hand, waiting ones included."""
     return max(1, threads - SPARE_THREADS)
+
+
+def is_machines_own(environ: dict) -> bool:
+    """Whether the request `environ` (WSGI's) was sent on this machine to its NGINX, as a deployment's smoke test is.
+
+    NGINX says whose connection it passes on, in place of what a client says of itself. Only NGINX connects to the
+    service's socket, whose other end has no address.
+    """
+    return environ.get("REMOTE_ADDR") == "" and environ.get("HTTP_X_FORWARDED_FOR") in _LOOPBACK
 
 
 class Admission:
@@ -41,11 +52,12 @@ class Admission:
     def place(self, environ: dict) -> Iterator[None]:
         """A place for the request `environ` (WSGI's).
 
-        There are places without limit where the server does not say how many threads it has.
+        There are places without limit where the server does not say how many threads it has. The machine's own request
+        has one more: others who ask again and again would keep the smoke test out of a service that is well.
 
         :raises BusyError: all places are taken.
         """
-        limit = places(environ.get(THREADS, math.inf))
+        limit = places(environ.get(THREADS, math.inf)) + is_machines_own(environ)
         with self._lock:
             if self._in_hand >= limit:
                 raise BusyError(f"all {limit} places are taken by requests that predict or wait")

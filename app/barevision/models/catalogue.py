@@ -33,7 +33,11 @@ def find_source(model: str, models: Path | None = None) -> ModelSource:
     :raises ModelError: there is no such model, it lacks a file, or its size or hash can't be.
     """
     reference = parse_reference(model)
-    source = _find(reference, models)
+    try:
+        source = _find(reference, models)
+    except OSError as error:
+        # As where a file goes while it is looked at.
+        raise ModelError(f"{reference.what} can't be read: {error}") from error
     if source.folder is None:
         source = _as_remembered(source, reference.sha256, models)
     elif reference.sha256:

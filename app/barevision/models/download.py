@@ -10,6 +10,7 @@ import requests
 from filelock import FileLock, Timeout
 
 from barevision.errors import ModelError
+from barevision.models.files import put_in_place
 from barevision.models.source import ModelFile, file_sha256
 
 _CHUNK = 1 << 18
@@ -46,7 +47,7 @@ def download(file: ModelFile, folder: Path, progress: Progress | None = None) ->
         for url in file.urls:
             try:
                 _fetch(url, file, part, progress)
-                part.replace(target)
+                put_in_place(part, target)
                 return target
             except (ModelError, requests.RequestException, ValueError) as error:
                 # requests and urllib3 let a ValueError through for a Location that can't be an address.

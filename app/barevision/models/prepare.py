@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from barevision.darknet.config import parse_config
 from barevision.darknet.graph import CONVERTER_VERSION, build_model, input_fit
@@ -70,18 +72,17 @@ def prepare(source: ModelSource, models: Path, progress: Progress | None = None)
     if known is not None:
         labels, head = known
         return PreparedModel(source.name, path, labels, source.golden, changed=False, head=head)
+    if path.exists() and not os.access(path.parent, os.W_OK):
+        raise ModelError(
+            f"{path} is damaged: it, or the .json beside it, is not as it was written. Whoever may write there makes "
+            "it again with 'barevision models prepare'; a deployment's next run does."
+        )
     network = _read_network(source, pull(source, models, progress))
-    manifest = {
-        "size": len(network.data),
-        "sha256": hashlib.sha256(network.data).hexdigest(),
-        "labels": network.labels,
-        "head": asdict(network.head),
-    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The manifest comes last: without it the ONNX file counts as not there.
         write_whole(path, network.data)
-        write_whole(path.with_suffix(".json"), json.dumps(manifest, indent=1).encode())
+        write_whole(path.with_suffix(".json"), json.dumps(_manifest(network), indent=1).encode())
     except OSError as error:
         raise ModelError(
             f"{source.name} can't be prepared in {models}: {error}. Whoever may write there prepares it "
@@ -90,12 +91,33 @@ def prepare(source: ModelSource, models: Path, progress: Progress | None = None)
     return PreparedModel(source.name, path, network.labels, source.golden, changed=True, head=network.head)
 
 
+def _manifest(network: Network) -> dict[str, Any]:
+    """What is written beside a prepared network: its size and its meaning, and the SHA-256 of it and of its meaning."""
+    meaning = {"labels": network.labels, "head": asdict(network.head)}
+    return {
+        "size": len(network.data),
+        "sha256": hashlib.sha256(network.data).hexdigest(),
+        "meaning_sha256": _meaning_sha256(meaning),
+        **meaning,
+    }
+
+
+def _meaning_sha256(manifest: dict[str, Any]) -> str:
+    """The SHA-256 of labels and head in a manifest, as JSON: a wrong label is as wrong as a wrong weight."""
+    meaning = json.dumps([manifest["labels"], manifest["head"]], sort_keys=True)
+    return hashlib.sha256(meaning.encode()).hexdigest()
+
+
 def _read_manifest(path: Path) -> tuple[list[str], Head] | None:
     """Labels and head of the prepared model at `path`; None if it isn't there or isn't as it was written."""
     try:
         manifest = json.loads(path.with_suffix(".json").read_text("utf-8"))
         labels, head = manifest["labels"], Head(**manifest["head"])
-        is_whole = path.stat().st_size == manifest["size"] and file_sha256(path) == manifest["sha256"]
+        is_whole = (
+            path.stat().st_size == manifest["size"]
+            and file_sha256(path) == manifest["sha256"]
+            and _meaning_sha256(manifest) == manifest["meaning_sha256"]
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return (labels, head) if is_whole else None

@@ -155,3 +155,24 @@ def test_a_folder_whose_name_looks_like_a_size_is_that_folder(tmp_path: Path) ->
 def test_an_unknown_model_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(ModelError, match=r"unknown model .yolo12.: .* roadsigns, yolov3"):
         find_source("yolo12")
+
+
+@pytest.mark.parametrize("name", ["net.weights", "golden.jpg"])
+def test_a_file_that_goes_while_it_is_looked_at_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = write_model(tmp_path / "mine")
+    for golden in ("golden.jpg", "golden.json"):
+        (folder / golden).write_text("[]")
+    is_file = Path.is_file
+
+    def take_away_what_was_seen(path: Path) -> bool:
+        found = is_file(path)
+        if path.name == name:
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", take_away_what_was_seen)
+
+    with pytest.raises(ModelError, match=rf"mine can't be read: .*{name}"):
+        find_source(str(folder))

@@ -1,4 +1,4 @@
-"""Files that are whole or what they were before."""
+"""Files that are whole or what they were before, also after a power cut."""
 
 from __future__ import annotations
 
@@ -16,6 +16,26 @@ def test_a_file_is_written_and_replaced_and_may_be_read_by_all(tmp_path: Path) -
         assert (tmp_path / "file").read_bytes() == data
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_content_is_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def follow_fsync(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        steps.append("fsync the folder" if name == tmp_path.name else "fsync the file")
+        fsync(descriptor)
+
+    def follow_replace(path: Path, target: Path) -> Path:
+        steps.append("rename")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", follow_fsync)
+    monkeypatch.setattr(Path, "replace", follow_replace)
+
+    write_whole(tmp_path / "file", b"data")
+    assert steps == ["fsync the file", "rename", "fsync the folder"]
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,31 @@ def test_a_damaged_prepared_file_is_made_again(tmp_path: Path, suffix: str, dama
     path.unlink() if damaged is None else path.write_text(damaged)
     assert prepare(source, tmp_path / "models").changed
     assert first.path.read_bytes() == good
+
+
+@pytest.mark.parametrize(
+    ("suffix", "right", "wrong"), [(".onnx", b"barevision", b"barevisiom"), (".json", b'"cat"', b'"rat"')]
+)
+def test_a_byte_that_flipped_is_found(tmp_path: Path, suffix: str, right: bytes, wrong: bytes) -> None:
+    source = find_source(str(write_model(tmp_path / "mine")))
+    path = prepare(source, tmp_path / "models").path.with_suffix(suffix)
+    good = path.read_bytes()
+    assert right in good
+    path.write_bytes(good.replace(right, wrong))
+
+    assert prepare(source, tmp_path / "models").changed
+    assert path.read_bytes() == good
+
+
+def test_a_damaged_one_is_named_where_it_cannot_be_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = find_source(str(write_model(tmp_path / "mine")))
+    path = prepare(source, tmp_path / "models").path
+    path.write_bytes(b"")
+    # What access() says of a folder on a file system that is mounted read-only, as the service's is.
+    monkeypatch.setattr(os, "access", lambda folder, mode: (folder, mode) != (path.parent, os.W_OK))
+
+    with pytest.raises(ModelError, match=rf"{path} is damaged: .*barevision models prepare"):
+        prepare(source, tmp_path / "models")
 
 
 def test_a_model_that_cant_be_read_leaves_nothing_behind(tmp_path: Path) -> None:
