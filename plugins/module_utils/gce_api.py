@@ -5,6 +5,7 @@ https://cloud.google.com/compute/docs/reference/rest/v1
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -28,8 +29,27 @@ _SCOPE = "https://www.googleapis.com/auth/compute"
 # Google ends a wait for an operation after two minutes.
 _CONNECT_SECONDS, _READ_SECONDS = 10, 130
 # Too many requests are a 429, or a 403 with one of these reasons, which only the answer's body tells from a refusal.
-_TOO_MANY = {"rateLimitExceeded", "userRateLimitExceeded"}
-_PAUSES = (1, 2, 4, 8)
+_TOO_MANY = {
+    *("rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "429"),
+    *("CONCURRENT_OPERATIONS_QUOTA_EXCEEDED", "RESOURCE_OPERATION_RATE_EXCEEDED"),
+}
+# A network that was just made is not ready for moments, although Google says that its operation is done.
+_NOT_READY = {"resourceNotReady", "RESOURCE_NOT_READY"}
+# What passes is asked for again after these seconds. Together they are longer than the longest time that Google counts
+# requests in, 100 seconds.
+_PAUSES = (1, 2, 4, 8, 15, 30, 45)
+
+# What an organization forbids, and what here keeps to it.
+_CONSTRAINT = re.compile(r"\b(?:constraints|customConstraints)/[A-Za-z0-9_.]*[A-Za-z0-9_]")
+_KEPT_BY = {
+    "constraints/compute.vmExternalIpAccess": "gce_instance_address: none (the machines then need Cloud NAT)",
+    "constraints/compute.requireOsLogin": "gce_instance_os_login: true",
+    "constraints/compute.requireShieldedVm": "gce_instance_secure_boot: true",
+    "constraints/compute.trustedImageProjects": "gce_instance_image to an image of a project that the policy lists",
+    "constraints/compute.storageResourceUseRestrictions": "gce_instance_image to an image that the policy lists",
+    "constraints/gcp.resourceLocations": "gce_instance_zone to a place that the policy lists",
+    "constraints/compute.disableSerialPortAccess": "gce_instance_metadata without serial-port-enable",
+}
 
 # What Google calls a failure, and the way out of it. The first one that fits counts.
 _WAYS_OUT = (
@@ -44,19 +64,26 @@ _WAYS_OUT = (
     ),
     (
         {"accessNotConfigured", "SERVICE_DISABLED"},
-        "Enable the API first: gcloud services enable compute.googleapis.com --project={project}",
+        "Enable the API first: gcloud services enable compute.googleapis.com --project={project}. That takes a few minutes.",
     ),
     (
-        {*_TOO_MANY, "429"},
+        _TOO_MANY,
         "Google limits the number of requests a minute, and repeating them did not help: run again later.",
+    ),
+    (_NOT_READY, "It is not ready yet, and waiting for it did not help: run again in a few minutes."),
+    (
+        {"SERVICE_ACCOUNT_ACCESS_DENIED"},
+        "Whoever deploys needs the role roles/iam.serviceAccountUser on the service account of the machines: docs/gce.md "
+        "says how to give it.",
     ),
     ({"authError", "required", "401"}, "The login has expired or is not valid. {login}"),
     (
         {"forbidden", "PERMISSION_DENIED", "403"},
-        "The account lacks this right in project {project}: docs/gce.md lists the roles that it needs.",
+        "The account lacks this right in project {project}: docs/gce.md lists the roles that it needs. A role that was "
+        "just given counts after a few minutes.",
     ),
     (
-        {"conditionNotMet", "412"},
+        {"conditionNotMet", "CONDITION_NOT_MET", "412"},
         "Somebody else changed it at the same moment: run again.",
     ),
     (
@@ -112,7 +139,7 @@ class Api:
         retries = requests.adapters.Retry(
             total=5,
             backoff_factor=0.5,
-            status_forcelist=(429, 500, 502, 503, 504),
+            status_forcelist=(500, 502, 503, 504),
             allowed_methods=None,
             raise_on_status=False,
         )
@@ -160,29 +187,42 @@ class Api:
 
         :raises ApiError: where Google refuses or fails, or isn't done within the timeout.
         """
-        operation = self._request(method, path, body=body, query={**query, "requestId": str(uuid.uuid4())})
+        for pause in (*_PAUSES, None):
+            # The labels of what is global have a fingerprint only: Google refuses the id of a request to set them.
+            takes_id = not re.fullmatch(r"global/[^/]+/[^/]+/setLabels", path)
+            request_id = {"requestId": str(uuid.uuid4())} if takes_id else {}
+            operation = self._done(f"{method} {path}", self._request(method, path, body, {**query, **request_id}))
+            errors = operation.get("error", {}).get("errors", [])
+            if not errors:
+                return
+            codes = [error["code"] for error in errors]
+            if pause is None or not (_TOO_MANY | _NOT_READY).intersection(codes):
+                break
+            time.sleep(pause)
+        raise ApiError(
+            self._in_words(f"{method} {path}", codes, [error["message"] for error in errors]),
+            operation.get("httpErrorStatusCode", 0),
+        )
+
+    def _done(self, what: str, operation: dict[str, Any]) -> dict[str, Any]:
+        """Waits for an operation, and returns it as it is at its end."""
         deadline = time.monotonic() + self.timeout
         while operation["status"] != "DONE":
             if time.monotonic() > deadline:
                 raise ApiError(
-                    f"{method} {path}: not done after {self.timeout:g} seconds. Google goes on with it (operation "
+                    f"{what}: not done after {self.timeout:g} seconds. Google goes on with it (operation "
                     f"{operation['name']}): run again in a while, or with a longer timeout."
                 )
             operation_path = operation["selfLink"][operation["selfLink"].index("projects/") :]
             operation = self._request("POST", f"{operation_path}/wait")
             if operation["status"] != "DONE":
                 time.sleep(0.5)
-        errors = operation.get("error", {}).get("errors", [])
-        if errors:
-            raise ApiError(
-                self._in_words(f"{method} {path}", [e["code"] for e in errors], [e["message"] for e in errors]),
-                operation.get("httpErrorStatusCode", 0),
-            )
+        return operation
 
     def _request(
         self, method: str, path: str, body: dict[str, Any] | None = None, query: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        """Sends a request, again where Google says that there were too many, and returns the document of the answer."""
+        """Sends a request, again where what Google says will pass, and returns the document of the answer."""
         what = f"{method} {path}"
         url = _HOST + quote(path if path.startswith("projects/") else f"projects/{self.project}/{path}")
         for pause in (*_PAUSES, None):
@@ -199,19 +239,28 @@ class Api:
             status = response.status_code
             try:
                 error = response.json()["error"]
-                reasons = [entry.get("reason", "") for entry in error.get("errors", [])]
+                # What limits of operations are called stands in the details only.
+                entries = (*error.get("errors", []), *error.get("details", []))
+                codes = [entry["reason"] for entry in entries if "reason" in entry] + [str(status)]
             except (requests.JSONDecodeError, KeyError, TypeError):
                 raise ApiError(f"{what}: answered {status} {response.reason}", status) from None
-            if pause is None or status != 403 or not _TOO_MANY.intersection(reasons):
+            if pause is None or not (_TOO_MANY | _NOT_READY).intersection(codes):
                 break
             time.sleep(pause)
-        raise ApiError(self._in_words(what, [*reasons, str(status)], [error.get("message", response.reason)]), status)
+        raise ApiError(self._in_words(what, codes, [error.get("message", response.reason)]), status)
 
     def _in_words(self, what: str, codes: list[str], messages: list[str]) -> str:
         """What failed, what Google says of it, and the way out."""
-        ways_out = (way_out for known, way_out in _WAYS_OUT if known & set(codes))
-        way_out = next(ways_out, "").format(project=self.project, login=_LOGIN)
         message = " ".join(dict.fromkeys(messages)).rstrip(".")
+        if forbidden := _CONSTRAINT.search(message):
+            setting = f"Set {_KEPT_BY[forbidden[0]]}, or ask" if forbidden[0] in _KEPT_BY else "Ask"
+            way_out = (
+                f"A policy of the organization, {forbidden[0]}, forbids it. {setting} for an exception: "
+                f"https://console.cloud.google.com/iam-admin/orgpolicies?project={self.project}"
+            )
+        else:
+            ways_out = (way_out for known, way_out in _WAYS_OUT if known & set(codes))
+            way_out = next(ways_out, "").format(project=self.project, login=_LOGIN)
         return f"{what}: {message} ({codes[0]}). {way_out}".rstrip()
 
 

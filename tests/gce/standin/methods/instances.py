@@ -228,6 +228,14 @@ def start(compute: Compute, request: Request) -> Effect:
     return effect
 
 
+def resume(compute: Compute, request: Request) -> Effect:
+    """Of a suspended one."""
+    instance = compute.find(request.path)
+    if instance["status"] != "SUSPENDED":
+        raise invalid(f"The instance must be suspended: it is {instance['status']}.", "resourceNotReady")
+    return lambda: _run(compute, instance)
+
+
 def stop(compute: Compute, request: Request) -> Effect:
     """An ephemeral address goes with it. What is stopped stays so."""
     instance = compute.find(request.path)
