@@ -31,7 +31,7 @@ options:
     type: str
     default: barevision
     env:
-      - name: BAREVISION_DEPLOYMENT
+      - name: GCP_DEPLOYMENT
 """
 
 EXAMPLES = r"""
@@ -91,7 +91,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
 
 def host_variables(instance: dict[str, Any]) -> dict[str, Any]:
     """What is known of an instance; addresses are empty where it has none."""
-    interface = instance["networkInterfaces"][0]
+    interface = (instance.get("networkInterfaces") or [{}])[0]
     access = (interface.get("accessConfigs") or [{}])[0]
     return {
         "gce_id": instance["id"],
