@@ -64,7 +64,8 @@ _WAYS_OUT = (
     ),
     (
         {"accessNotConfigured", "SERVICE_DISABLED"},
-        "Enable the API first: gcloud services enable compute.googleapis.com --project={project}. That takes a few minutes.",
+        "Enable the API first, which takes a few minutes: gcloud services enable compute.googleapis.com "
+        "--project={project}",
     ),
     (
         _TOO_MANY,
@@ -73,8 +74,8 @@ _WAYS_OUT = (
     (_NOT_READY, "It is not ready yet, and waiting for it did not help: run again in a few minutes."),
     (
         {"SERVICE_ACCOUNT_ACCESS_DENIED"},
-        "Whoever deploys needs the role roles/iam.serviceAccountUser on the service account of the machines: docs/gce.md "
-        "says how to give it.",
+        "Whoever deploys needs the role roles/iam.serviceAccountUser on the service account of the machines: "
+        "docs/gce.md says how to give it.",
     ),
     ({"authError", "required", "401"}, "The login has expired or is not valid. {login}"),
     (

@@ -48,9 +48,9 @@ class Kind:
     """A collection of the API.
 
     `scope` is "global", "regions" or "zones". `unsaid` is what Google makes of a field that isn't given: leaving a
-    field out asks for this. `implied` is the same where it depends on the other fields. `later` are the fields that Google takes only once the resource is there. `changes` says
-    how a field is changed; `whole` replaces the resource; what has neither can't be changed, and `reasons` says why
-    where there is more to say.
+    field out asks for this. `implied` is the same where it depends on the other fields. `later` are the fields that
+    Google takes only once the resource is there. `changes` says how a field is changed; `whole` replaces the resource;
+    what has neither can't be changed, and `reasons` says why where there is more to say.
     """
 
     scope: str
@@ -135,12 +135,16 @@ KINDS = {
         implied=_implied_by_address,
         later=frozenset({"labels"}),
         changes={"labels": Change(_set_labels)},
+        reasons={"networkTier": "an address keeps the network tier that it was reserved with"},
     ),
     "disks": Kind(
         scope="zones",
         unsaid={"description": "", "labels": {}},
         changes={"labels": Change(_set_labels), "sizeGb": Change(_resize)},
-        reasons={"sourceImage": "the image is only read when the disk is made"},
+        reasons={
+            "sourceImage": "the image is only read when the disk is made: say the one that it was made from, or make "
+            "the machine anew"
+        },
     ),
     "firewalls": Kind(
         scope="global",

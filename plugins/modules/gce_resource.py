@@ -82,7 +82,7 @@ options:
   may_stop:
     description:
       - Whether an instance may be stopped, and started again, for changes that can't be made while it runs (machine
-        type, service account, Shielded VM). Without it they are refused. What a suspended one had in its memory is lost.
+        type, service account, Shielded VM). Without it they are refused. A suspended one loses what it had in memory.
     type: bool
     default: false
 attributes:
