@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 from urllib.parse import quote
 
@@ -122,8 +123,8 @@ class Api:
 
     :param access_token: an OAuth 2 token; or else
     :param service_account_file: the path of a service account's JSON key; or else the application default credentials.
-    :param timeout: seconds to wait for one operation.
-    :raises ApiError: for credentials that can't be read.
+    :param timeout: seconds to wait for one operation, and at most for what Google says will pass.
+    :raises ApiError: for credentials that can't be read, and for a project's number in place of its id.
     """
 
     def __init__(
@@ -133,6 +134,8 @@ class Api:
         service_account_file: str | None = None,
         timeout: float = 300,
     ) -> None:
+        if project.isdigit():
+            raise ApiError(f"{project} is the number of a project. Say its id, which the links of its resources have.")
         self.project = project
         self.timeout = timeout
         self._session = AuthorizedSession(_credentials(access_token, service_account_file))
@@ -188,7 +191,7 @@ class Api:
 
         :raises ApiError: where Google refuses or fails, or isn't done within the timeout.
         """
-        for pause in (*_PAUSES, None):
+        for pause in self._pauses():
             # The labels of what is global have a fingerprint only: Google refuses the id of a request to set them.
             takes_id = not re.fullmatch(r"global/[^/]+/[^/]+/setLabels", path)
             request_id = {"requestId": str(uuid.uuid4())} if takes_id else {}
@@ -204,6 +207,11 @@ class Api:
             self._in_words(f"{method} {path}", codes, [error["message"] for error in errors]),
             operation.get("httpErrorStatusCode", 0),
         )
+
+    def _pauses(self) -> Iterator[float | None]:
+        """The seconds between one try and the next, together no more than the timeout; None after the last try."""
+        yield from (pause for pause, spent in zip(_PAUSES, accumulate(_PAUSES), strict=True) if spent <= self.timeout)
+        yield None
 
     def _done(self, what: str, operation: dict[str, Any]) -> dict[str, Any]:
         """Waits for an operation, and returns it as it is at its end."""
@@ -226,7 +234,7 @@ class Api:
         """Sends a request, again where what Google says will pass, and returns the document of the answer."""
         what = f"{method} {path}"
         url = _HOST + quote(path if path.startswith("projects/") else f"projects/{self.project}/{path}")
-        for pause in (*_PAUSES, None):
+        for pause in self._pauses():
             try:
                 response = self._session.request(
                     method, url, json=body, params=query, timeout=(_CONNECT_SECONDS, _READ_SECONDS)
@@ -254,9 +262,11 @@ class Api:
         """What failed, what Google says of it, and the way out."""
         message = " ".join(dict.fromkeys(messages)).rstrip(".")
         if forbidden := _CONSTRAINT.search(message):
-            setting = f"Set {_KEPT_BY[forbidden[0]]}, or ask" if forbidden[0] in _KEPT_BY else "Ask"
+            # The same constraint may be one of the older or of the newer, managed ones.
+            setting = _KEPT_BY.get(forbidden[0].replace(".managed.", "."))
             way_out = (
-                f"A policy of the organization, {forbidden[0]}, forbids it. {setting} for an exception: "
+                f"A policy of the organization, {forbidden[0]}, forbids it. "
+                f"{f'Set {setting}, or ask' if setting else 'Ask'} for an exception: "
                 f"https://console.cloud.google.com/iam-admin/orgpolicies?project={self.project}"
             )
         else:

@@ -445,6 +445,10 @@ FAULTS = {
         failures.policy("constraints/compute.requireOsLogin", in_operation=True),
         r"constraints/compute\.requireOsLogin, forbids.*gce_instance_os_login: true",
     ),
+    "managed policy": (
+        failures.policy("constraints/compute.managed.vmExternalIpAccess"),
+        r"constraints/compute\.managed\.vmExternalIpAccess, forbids.*gce_instance_address: none",
+    ),
     "policy of their own": (failures.policy("customConstraints/custom.onlyN2"), r"customConstraints/custom\.onlyN2,"),
     "no account user": (failures.NO_ACCOUNT_USER, r"roles/iam\.serviceAccountUser"),
 }
@@ -483,6 +487,7 @@ def test_an_operation_that_came_too_early_is_asked_for_again(
 def test_a_minute_s_limit_is_waited_for(
     compute: Compute, module: Module, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    api.timeout = 300
     slept = []
     monkeypatch.setattr("time.sleep", slept.append)
     compute.fail("compute.networks.get", failures.RATE_LIMIT)
@@ -529,6 +534,18 @@ def test_what_does_not_pass_is_told(
     compute.fail("compute.networks.insert", fault)
     with pytest.raises(ModuleError, match=words):
         module("networks", "web", {"autoCreateSubnetworks": True})
+
+
+def test_a_short_timeout_waits_no_longer_for_a_limit(
+    compute: Compute, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.timeout = 6
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    compute.fail("compute.networks.get", failures.RATE_LIMIT_403)
+    with pytest.raises(ApiError, match="Google limits the number of requests"):
+        api.get("global/networks/web")
+    assert slept == [1, 2]
 
 
 def test_an_operation_without_end_is_left_to_google(compute: Compute, module: Module, api: Api) -> None:
@@ -613,6 +630,11 @@ def test_another_project_is_told(api: Api) -> None:
     api.project = "no-such-project"
     with pytest.raises(ApiError, match="'projects/no-such-project' was not found"):
         api.get("global/networks/web")
+
+
+def test_the_number_of_a_project_is_told() -> None:
+    with pytest.raises(ApiError, match="4711 is the number of a project"):
+        Api("4711", access_token="x")
 
 
 def test_a_service_account_logs_in(door: Door, api: Api) -> None:

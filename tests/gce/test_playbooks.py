@@ -149,6 +149,7 @@ def test_the_inventory_lists_the_deployment_in_groups(user: User, machine: None)
 
 
 INCOMPLETE = {
+    "a copy in the console": {"name": "my-copy"},
     "no labels but ours": {"labels": {"barevision": "barevision"}},
     "an empty role": {"labels": {"barevision": "barevision", "role": "", "empty": ""}},
     "no external address": {"networkInterfaces": [{"networkIP": "10.128.0.2"}]},
@@ -162,13 +163,14 @@ INCOMPLETE = {
 def test_a_machine_that_lacks_something_is_listed(compute: Compute, user: User, machine: None, fields: dict) -> None:
     path = "projects/demo-project/zones/us-central1-a/instances/barevision-1"
     compute.resources[path].update(fields)
+    is_deployed_to = not {"labels", "name"} & fields.keys()
     done = user.inventory()
     assert done.returncode == 0, done.stderr
     listed = json.loads(done.stdout, object_hook=plain)
-    assert list(listed["_meta"]["hostvars"]) == ["barevision-1"]
-    assert ("barevision" in listed) == ("labels" not in fields)
-    host = listed["_meta"]["hostvars"]["barevision-1"]
-    assert host["gce_external_address"] == ("203.0.113.9" if "labels" in fields else "")
+    ((name, host),) = listed["_meta"]["hostvars"].items()
+    assert name == fields.get("name", "barevision-1")
+    assert ("barevision" in listed) == is_deployed_to
+    assert host["gce_external_address"] == ("" if is_deployed_to else "203.0.113.9")
 
 
 def test_a_machine_that_lost_its_role_gets_it_back_or_goes(compute: Compute, user: User) -> None:

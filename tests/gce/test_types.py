@@ -1,8 +1,12 @@
-"""What `-e name=value` hands over is a text: the role asks Google for the same as with the type of a file."""
+"""What `-e name=value` hands over is a text: the role asks Google for the same as with the type of a file.
+
+What is marked long runs in `make gce-rehearsal` only.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +15,7 @@ from tests.gce.standin.compute import Compute
 from tests.gce.user import User, words
 from tests.roles.rendering import read_yaml
 
+long = pytest.mark.long
 OPTIONS = read_yaml("roles", "gce_instance", "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
 # Of each variable that is no text: values as a file has them.
 TYPED = [
@@ -49,39 +54,35 @@ TYPED = [
 ]
 
 
-def short(value: Any) -> str:
-    """As people write it in a shell."""
-    if isinstance(value, list):
-        return ",".join(value)
-    if isinstance(value, dict) and value:
-        return ", ".join(f"{key}={text}" for key, text in value.items())
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else json.dumps(value)
-
-
 def calls(compute: Compute, user: User, *arguments: str, **variables: Any) -> list[tuple[str, Any]]:
     """What gce.yml asks for in an empty project, with every body."""
     compute.resources.clear()
     compute.calls.clear()
     user.known_hosts.unlink(missing_ok=True)
     user.gce(*arguments, **variables)
+    assert compute.changes
     return [(str(call), call.body) for call in compute.calls if call.verb != "GET" and "/operations/" not in call.path]
 
 
-@pytest.mark.parametrize("typed", TYPED, ids=["other than by default", "nearly as by default"])
-def test_a_text_counts_as_its_value(compute: Compute, user: User, typed: dict[str, Any]) -> None:
+def as_in_a_shell(value: Any) -> str:
+    """A list with commas, a truth as a word, a dictionary as JSON."""
+    if isinstance(value, list):
+        return ",".join(value)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "as_text"), [(TYPED[0], json.dumps), (TYPED[1], as_in_a_shell)], ids=["JSON", "words"]
+)
+def test_a_text_counts_as_its_value(
+    compute: Compute, user: User, typed: dict[str, Any], as_text: Callable[[Any], str]
+) -> None:
     assert typed.keys() == {name for name, option in OPTIONS.items() if option["type"] not in ("str", "path")}
-    wanted = calls(compute, user, **typed)
-    assert wanted
-    as_json = [part for name, value in typed.items() for part in ("-e", f"{name}='{json.dumps(value)}'")]
-    assert calls(compute, user, *as_json) == wanted
-
-    # This form has texts only.
-    texts = {name: value for name, value in typed.items() if not (isinstance(value, dict) and value)}
-    shortly = [part for name, value in texts.items() for part in ("-e", f"{name}='{short(value)}'")]
-    rest = {name: value for name, value in typed.items() if name not in texts}
-    assert calls(compute, user, *shortly, **rest) == wanted
+    texts = [part for name, value in typed.items() for part in ("-e", f"{name}='{as_text(value)}'")]
+    assert calls(compute, user, *texts) == calls(compute, user, **typed)
 
 
+@long
 def test_a_dictionary_may_be_written_as_pairs(compute: Compute, user: User) -> None:
     pairs = (
         "-e",
@@ -96,6 +97,7 @@ def test_a_dictionary_may_be_written_as_pairs(compute: Compute, user: User) -> N
     assert calls(compute, user, *pairs) == calls(compute, user, **typed)
 
 
+@long
 @pytest.mark.parametrize(
     ("permission", "change", "call"),
     [
