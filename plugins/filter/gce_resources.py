@@ -236,16 +236,18 @@ def host_keys(readings: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
-def listed(value: Any) -> list[str]:
+def listed(value: Any) -> list[Any]:
     """A list of texts, each once, also of the text that `-e name=value` hands over.
 
-    :param value: a list; a text with commas between its elements, in brackets or not; or a single element.
+    :param value: a list; a text with commas between its elements, in brackets or not; or a single element. What has no
+        text, such as a list in the list, stays as it is: `mistakes` names it.
     """
     if isinstance(value, str):
         parts = (part.strip(" '\"") for part in value.strip().strip("[]").split(","))
         value = [part for part in parts if part]
     elements = value if isinstance(value, list) else [] if value is None else [value]
-    return list(dict.fromkeys(_text(element, "true", "false") for element in elements))
+    found = [_text(element, "true", "false") for element in elements]
+    return [text for number, text in enumerate(found) if text not in found[:number]]
 
 
 def texts(value: Any, true: str, false: str) -> dict[str, Any]:
@@ -307,10 +309,13 @@ def _mistakes_of_sources(name: str, sources: list[Any]) -> str:
 
 
 def _is_network(source: Any) -> bool:
+    if not isinstance(source, str) or not source.partition("/")[2].isdigit():
+        return False
     try:
-        return bool(ipaddress.ip_network(source)) and "/" in source
+        ipaddress.ip_network(source)
     except ValueError:
         return False
+    return True
 
 
 def _is_label(key: str, value: Any) -> bool:

@@ -34,6 +34,8 @@ _TOO_MANY = {
     *("rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "429"),
     *("CONCURRENT_OPERATIONS_QUOTA_EXCEEDED", "RESOURCE_OPERATION_RATE_EXCEEDED"),
 }
+# Some limits are told with the reason of a quota, which doesn't pass. Only the message tells them apart.
+_LIMIT_OF_A_TIME = re.compile(r"Quota exceeded for quota metric .* per (minute|100 seconds)")
 # A network that was just made is not ready for moments, although Google says that its operation is done.
 _NOT_READY = {"resourceNotReady", "RESOURCE_NOT_READY"}
 # What passes is asked for again after these seconds. Together they are longer than the longest time that Google counts
@@ -55,6 +57,10 @@ _KEPT_BY = {
 # What Google calls a failure, and the way out of it. The first one that fits counts.
 _WAYS_OUT = (
     (
+        _TOO_MANY,
+        "Google limits the number of requests a minute, and repeating them did not help: run again later.",
+    ),
+    (
         {"QUOTA_EXCEEDED", "quotaExceeded"},
         "Use fewer or smaller machines or another region, or ask for more: "
         "https://console.cloud.google.com/iam-admin/quotas?project={project}",
@@ -67,10 +73,6 @@ _WAYS_OUT = (
         {"accessNotConfigured", "SERVICE_DISABLED"},
         "Enable the API first, which takes a few minutes: gcloud services enable compute.googleapis.com "
         "--project={project}",
-    ),
-    (
-        _TOO_MANY,
-        "Google limits the number of requests a minute, and repeating them did not help: run again later.",
     ),
     (_NOT_READY, "It is not ready yet, and waiting for it did not help: run again in a few minutes."),
     (
@@ -251,12 +253,15 @@ class Api:
                 # What limits of operations are called stands in the details only.
                 entries = (*error.get("errors", []), *error.get("details", []))
                 codes = [entry["reason"] for entry in entries if "reason" in entry] + [str(status)]
+                message = error.get("message", response.reason)
             except (requests.JSONDecodeError, KeyError, TypeError):
                 raise ApiError(f"{what}: answered {status} {response.reason}", status) from None
+            if _LIMIT_OF_A_TIME.search(message):
+                codes.append("rateLimitExceeded")
             if pause is None or not (_TOO_MANY | _NOT_READY).intersection(codes):
                 break
             time.sleep(pause)
-        raise ApiError(self._in_words(what, codes, [error.get("message", response.reason)]), status)
+        raise ApiError(self._in_words(what, codes, [message]), status)
 
     def _in_words(self, what: str, codes: list[str], messages: list[str]) -> str:
         """What failed, what Google says of it, and the way out."""

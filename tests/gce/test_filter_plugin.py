@@ -188,6 +188,8 @@ def test_what_somebody_else_made_is_no_surplus() -> None:
         (None, []),
         ([2026, True], ["2026", "true"]),
         (7, ["7"]),
+        # What has no text is left to `mistakes`.
+        ([["a"], ["a"]], [["a"]]),
     ],
 )
 def test_a_list_may_be_a_text(value: Any, expected: list[str]) -> None:
@@ -221,6 +223,8 @@ MISTAKES = {
     ),
     "bits of the host": ({"http_sources": ["10.0.0.1/8"]}, r"'10\.0\.0\.1/8'.*no networks"),
     "no number": ({"flask_sources": ["999.0.0.0/8"]}, "gce_instance_flask_sources are no networks"),
+    "mask": ({"http_sources": ["10.0.0.0/255.0.0.0"]}, "no networks"),
+    "list as a network": ({"http_sources": [["10.0.0.0/8"]]}, "no networks"),
     "both families": ({"flask_sources": ["10.0.0.0/8", "2001:db8::/32"]}, "are IPv4 and IPv6"),
     "label's key in capitals": ({"labels": {"Team": "blue"}}, "gce_instance_labels: Team: 'blue' is no label"),
     "label's value in capitals": ({"labels": {"team": "Blue"}}, "team: 'Blue' is no label"),

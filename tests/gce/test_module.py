@@ -501,9 +501,9 @@ def test_a_minute_s_limit_is_waited_for(
     "fault",
     [
         *(failures.RATE_LIMIT, failures.RATE_LIMIT_403, failures.TOO_MANY_OPERATIONS, failures.NOT_READY),
-        *(failures.UNAVAILABLE, failures.CUT),
+        *(failures.QUOTA_OF_A_MINUTE, failures.UNAVAILABLE, failures.CUT),
     ],
-    ids=["429", "403", "operations", "not ready", "503", "cut"],
+    ids=["429", "403", "operations", "not ready", "quota of a minute", "503", "cut"],
 )
 def test_what_passes_is_ridden_out_without_doing_anything_twice(
     compute: Compute, module: Module, impatient: None, fault: failures.Fault
@@ -520,13 +520,24 @@ def test_what_passes_is_ridden_out_without_doing_anything_twice(
         (failures.RATE_LIMIT, "Google limits the number of requests"),
         (failures.RATE_LIMIT_403, "Google limits the number of requests"),
         (failures.TOO_MANY_OPERATIONS, "Google limits the number of requests"),
+        (failures.QUOTA_OF_A_MINUTE, "Google limits the number of requests"),
         (failures.OPERATION_RATE, "Google limits the number of requests"),
         (failures.NOT_READY, "not ready yet"),
         (failures.NOT_READY_LATER, "not ready yet"),
         (failures.UNAVAILABLE, "A failure at Google: run again"),
         (failures.CUT, "Google can't be reached"),
     ],
-    ids=["429", "403", "operations", "operation rate", "not ready", "not ready later", "503", "cut"],
+    ids=[
+        "429",
+        "403",
+        "operations",
+        "quota of a minute",
+        "operation rate",
+        "not ready",
+        "not ready later",
+        "503",
+        "cut",
+    ],
 )
 def test_what_does_not_pass_is_told(
     compute: Compute, module: Module, impatient: None, fault: failures.Fault, words: str

@@ -51,6 +51,11 @@ PERMISSION = Fault(403, "forbidden", "Required '{action}' permission for '{path}
 API_DISABLED = Fault(403, "accessNotConfigured", "Compute Engine API has not been used in project demo-project before")
 RATE_LIMIT = Fault(429, "rateLimitExceeded", "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute'")
 RATE_LIMIT_403 = Fault(403, "rateLimitExceeded", "Rate Limit Exceeded")
+QUOTA_OF_A_MINUTE = Fault(
+    403,
+    "quotaExceeded",
+    "Quota exceeded for quota metric 'Read requests' and limit 'Read requests per minute' of service 'compute'.",
+)
 # How Google says that too many operations are going on at once, with what is meant in the details only.
 TOO_MANY_OPERATIONS = Fault(403, "forbidden", "Rate Limit Exceeded", "CONCURRENT_OPERATIONS_QUOTA_EXCEEDED")
 OPERATION_RATE = Fault(403, "RESOURCE_OPERATION_RATE_EXCEEDED", "Operation rate exceeded.", in_operation=True)
