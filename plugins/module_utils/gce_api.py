@@ -275,7 +275,10 @@ class Api:
                 f"https://console.cloud.google.com/iam-admin/orgpolicies?project={self.project}"
             )
         else:
-            ways_out = (way_out for known, way_out in _WAYS_OUT if known & set(codes))
+            # Google tells this one under several names, such as a badRequest.
+            is_about_account = "does not have access to service account" in message
+            told = {"SERVICE_ACCOUNT_ACCESS_DENIED"} if is_about_account else set(codes)
+            ways_out = (way_out for known, way_out in _WAYS_OUT if known & told)
             way_out = next(ways_out, "").format(project=self.project, login=_LOGIN)
         return f"{what}: {message} ({codes[0]}). {way_out}".rstrip()
 

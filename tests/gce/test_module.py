@@ -451,6 +451,7 @@ FAULTS = {
     ),
     "policy of their own": (failures.policy("customConstraints/custom.onlyN2"), r"customConstraints/custom\.onlyN2,"),
     "no account user": (failures.NO_ACCOUNT_USER, r"roles/iam\.serviceAccountUser"),
+    "no account user, at once": (failures.NO_ACCOUNT_USER_AT_ONCE, r"roles/iam\.serviceAccountUser"),
 }
 
 

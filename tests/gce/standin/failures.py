@@ -67,6 +67,7 @@ NO_ACCOUNT_USER = Fault(
     "The user does not have access to service account 'x@demo-project.iam.gserviceaccount.com'.",
     in_operation=True,
 )
+NO_ACCOUNT_USER_AT_ONCE = Fault(403, "forbidden", NO_ACCOUNT_USER.message)
 UNAVAILABLE = Fault(503, "backendError", "The service is currently unavailable.")
 CUT = Fault(cut=True)
 ANSWER_LOST = Fault(lost=True)
