@@ -5,7 +5,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   project:
-    description: The project's id. The environment variable E(GCP_PROJECT) is used if it isn't given.
+    description: The project's id, not its number. The environment variable E(GCP_PROJECT) is used if it isn't given.
     type: str
     env:
       - name: GCP_PROJECT
@@ -25,7 +25,7 @@ options:
     env:
       - name: GCP_SERVICE_ACCOUNT_FILE
   timeout:
-    description: Seconds to wait for one operation at Google.
+    description: Seconds to wait for one operation at Google, and at most for a limit of requests to pass.
     type: float
     default: 300
 requirements:

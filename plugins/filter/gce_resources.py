@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from ansible.module_utils.common.validation import check_type_dict
 
 Resource = dict[str, Any]
 Settings = dict[str, Any]
@@ -16,6 +19,8 @@ _SPOT = {
     "onHostMaintenance": "TERMINATE",
     "instanceTerminationAction": "STOP",
 }
+_TAG = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+_METADATA_KEY = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 # The end of a link: where the resource is, its kind and its name.
 _END_OF_LINK = re.compile(r"(global|zones/(?P<zone>[^/]+)|regions/(?P<region>[^/]+))/(?P<kind>[^/]+)/(?P<name>[^/]+)$")
 
@@ -51,7 +56,12 @@ def resources(settings: Settings) -> list[Resource]:
         for rule, port, sources, tags in rules
     ]
     addresses = [
-        {"kind": "addresses", "region": zone.rpartition("-")[0], "name": name, "body": _marked(settings)}
+        {
+            "kind": "addresses",
+            "region": zone.rpartition("-")[0],
+            "name": name,
+            "body": {**_marked(settings), "networkTier": settings["network_tier"]},
+        }
         for name in _names(settings)
         if settings["address"] == "static"
     ]
@@ -96,7 +106,7 @@ def instances(settings: Settings, addresses: Iterable[Resource]) -> list[Resourc
     described = []
     for name in _names(settings):
         # The name says where the address comes from, so that another setting shows as a difference.
-        access_config = {"type": "ONE_TO_ONE_NAT", "name": kind_of_address, "networkTier": "PREMIUM"}
+        access_config = {"type": "ONE_TO_ONE_NAT", "name": kind_of_address, "networkTier": settings["network_tier"]}
         if kind_of_address == "static":
             if name not in reserved:
                 raise ValueError(f"no address is reserved for {name}")
@@ -104,7 +114,7 @@ def instances(settings: Settings, addresses: Iterable[Resource]) -> list[Resourc
         body = {
             **_marked(settings),
             "machineType": f"zones/{zone}/machineTypes/{settings['machine_type']}",
-            "tags": {"items": ["http-server", "https-server", *settings["tags"]]},
+            "tags": {"items": list(dict.fromkeys(["http-server", "https-server", *settings["tags"]]))},
             "metadata": {"items": [{"key": key, "value": value} for key, value in metadata.items()]},
             "scheduling": _SPOT if settings["spot"] else _STANDARD,
             "serviceAccounts": [account] if settings["service_account"] else [],
@@ -134,20 +144,49 @@ def _marked(settings: Settings) -> Resource:
     return {"description": settings["mark"], "labels": {**settings["labels"], **own_labels}}
 
 
-def surplus(existing: dict[str, list[Resource]], described: Iterable[Resource]) -> list[str]:
-    """What exists and isn't described, such as the second instance of a deployment that has one now.
+def surplus(existing: dict[str, list[Resource]], settings: Settings) -> list[str]:
+    """What a deployment made and no longer wants, such as the second instance of one that has one now.
 
     :param existing: lists of resources as the API has them, by kind.
-    :param described: resources as the module gce_resource takes them.
-    :returns: links.
+    :param settings: as `resources` takes them.
+    :returns: links without the project.
     """
-    kept = {(resource["kind"], resource["name"]) for resource in described}
-    return [
-        resource["selfLink"]
-        for kind, resources_of_kind in existing.items()
-        for resource in resources_of_kind
-        if (kind, resource["name"]) not in kept
+    wanted = [
+        *resources(settings),
+        *({"kind": "instances", "zone": settings["zone"], "name": name} for name in _names(settings)),
     ]
+    kept = {(entry["kind"], entry.get("zone"), entry.get("region"), entry["name"]) for entry in wanted}
+    whose = settings["deployment"], settings["mark"]
+    links = [_short(found["selfLink"]) for found in _found(existing) if _is_own(found, *whose)]
+    return [
+        link
+        for link, entry in zip(links, removals(links), strict=True)
+        if (entry["kind"], entry["zone"], entry["region"], entry["name"]) not in kept
+    ]
+
+
+def foreign(existing: dict[str, list[Resource]], deployment: str, mark: str) -> list[str]:
+    """What carries a deployment's label or mark, and was not made by it: a copy in the console takes both along.
+
+    :param existing: lists of resources as the API has them, by kind.
+    :param deployment: the name of the deployment.
+    :param mark: the description of all that it makes.
+    :returns: links without the project.
+    """
+    return [_short(found["selfLink"]) for found in _found(existing) if not _is_own(found, deployment, mark)]
+
+
+def _found(existing: dict[str, list[Resource]]) -> list[Resource]:
+    return [resource for resources_of_kind in existing.values() for resource in resources_of_kind]
+
+
+def _is_own(found: Resource, deployment: str, mark: str) -> bool:
+    is_named = re.fullmatch(rf"{re.escape(deployment)}-[1-9][0-9]*", found["name"])
+    return bool(is_named) and found.get("description") == mark
+
+
+def _short(link: str) -> str:
+    return re.sub(r"^.*/projects/[^/]+/", "", link)
 
 
 def remaining(existing: dict[str, list[Resource]], mark: str) -> list[str]:
@@ -165,7 +204,7 @@ def remaining(existing: dict[str, list[Resource]], mark: str) -> list[str]:
         for kind in ("instances", "disks", "addresses", "snapshots", "images")
         for resource in existing[kind]
     ]
-    return [re.sub(r"^.*/projects/[^/]+/", "", link) for link in (*labelled, *firewalls, *networks)]
+    return [_short(link) for link in (*labelled, *firewalls, *networks)]
 
 
 def removals(links: Iterable[str]) -> list[Resource]:
@@ -197,6 +236,95 @@ def host_keys(readings: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
+def listed(value: Any) -> list[Any]:
+    """A list of texts, each once, also of the text that `-e name=value` hands over.
+
+    :param value: a list; a text with commas between its elements, in brackets or not; or a single element. What has no
+        text, such as a list in the list, stays as it is: `mistakes` names it.
+    """
+    if isinstance(value, str):
+        parts = (part.strip(" '\"") for part in value.strip().strip("[]").split(","))
+        value = [part for part in parts if part]
+    elements = value if isinstance(value, list) else [] if value is None else [value]
+    found = [_text(element, "true", "false") for element in elements]
+    return [text for number, text in enumerate(found) if text not in found[:number]]
+
+
+def texts(value: Any, true: str, false: str) -> dict[str, Any]:
+    """A dictionary whose values are texts, as Google has labels and metadata.
+
+    :param value: a dictionary, or the text of one as Ansible's modules take it: JSON, or "a=1, b=2". Numbers and dates
+        become texts, what is null an empty one. What has no text, such as a list, stays as it is: `mistakes` names it.
+    :param true: what a truth becomes.
+    :param false: what an untruth becomes.
+    """
+    return {str(key): _text(element, true, false) for key, element in check_type_dict(value or {}).items()}
+
+
+def _text(value: Any, true: str, false: str) -> Any:
+    if isinstance(value, bool):
+        return true if value else false
+    if isinstance(value, (list, dict)):
+        return value
+    return "" if value is None else str(value)
+
+
+def mistakes(settings: Settings) -> list[str]:
+    """What Google would refuse of a deployment's settings once a part of it is made, in words.
+
+    :param settings: as `resources` takes them.
+    """
+    said = [_mistakes_of_sources(name, settings[name]) for name in ("ssh_sources", "http_sources", "flask_sources")]
+    for key, value in settings["labels"].items():
+        if not _is_label(key, value):
+            said.append(
+                f"gce_instance_labels: {key}: {value!r} is no label. Its key begins with a lower-case letter, and not "
+                "with goog-. Key and value have up to 63 lower-case letters, numbers, hyphens and underscores."
+            )
+    for tag in settings["tags"]:
+        if not (isinstance(tag, str) and _TAG.fullmatch(tag)):
+            said.append(
+                f"gce_instance_tags: {tag!r} is no tag. A tag has up to 63 lower-case letters, numbers and hyphens, "
+                "and begins with a letter."
+            )
+    for key, value in settings["metadata"].items():
+        if not (_METADATA_KEY.fullmatch(key) and isinstance(value, str)):
+            said.append(
+                f"gce_instance_metadata: {key}: {value!r} is no entry. Its key has up to 128 letters, numbers, hyphens "
+                "and underscores, its value is a text: a list is one as JSON (to_json)."
+            )
+    return [sentence for sentence in said if sentence]
+
+
+def _mistakes_of_sources(name: str, sources: list[Any]) -> str:
+    wrong = [source for source in sources if not _is_network(source)]
+    if wrong:
+        return (
+            f"{wrong} of gce_instance_{name} are no networks. A network is one like 203.0.113.7/32, for one address, "
+            "or 0.0.0.0/0, for all; `curl -4 https://ifconfig.me` tells yours."
+        )
+    if len({":" in source for source in sources}) > 1:
+        return f"{sources} of gce_instance_{name} are IPv4 and IPv6: Google takes one of both in a rule. Leave one out."
+    return ""
+
+
+def _is_network(source: Any) -> bool:
+    if not isinstance(source, str) or not source.partition("/")[2].isdigit():
+        return False
+    try:
+        ipaddress.ip_network(source)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_label(key: str, value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    is_spelled = all(re.fullmatch(r"[\w-]{0,63}", part) and part == part.lower() for part in (key, value))
+    return is_spelled and key[:1].isalpha() and not key.startswith("goog-")
+
+
 class FilterModule:
     """The functions of this file as filters. Each is documented in a file of its name beside this one."""
 
@@ -206,7 +334,11 @@ class FilterModule:
             "gce_resources": resources,
             "gce_instances": instances,
             "gce_surplus": surplus,
+            "gce_foreign": foreign,
             "gce_remaining": remaining,
             "gce_removals": removals,
             "gce_host_keys": host_keys,
+            "gce_list": listed,
+            "gce_texts": texts,
+            "gce_mistakes": mistakes,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ options:
     type: str
     default: barevision
     env:
-      - name: BAREVISION_DEPLOYMENT
+      - name: GCP_DEPLOYMENT
 """
 
 EXAMPLES = r"""
@@ -80,7 +81,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         inventory.set_variable("all", "gce_inventory_dir", str(Path(path).resolve().parent))
         strict = self.get_option("strict")
         for instance in instances:
-            name, variables = instance["name"], host_variables(instance)
+            name, variables = instance["name"], host_variables(instance, deployment)
             inventory.add_host(name)
             for variable, value in variables.items():
                 inventory.set_variable(name, variable, value)
@@ -89,12 +90,17 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
 
 
-def host_variables(instance: dict[str, Any]) -> dict[str, Any]:
-    """What is known of an instance; addresses are empty where it has none."""
-    interface = instance["networkInterfaces"][0]
+def host_variables(instance: dict[str, Any], deployment: str) -> dict[str, Any]:
+    """What is known of an instance; addresses are empty where it has none.
+
+    `gce_is_numbered` tells the deployment's own machines from copies that somebody made of them in the console: those
+    have their labels and description, and another name.
+    """
+    interface = (instance.get("networkInterfaces") or [{}])[0]
     access = (interface.get("accessConfigs") or [{}])[0]
     return {
         "gce_id": instance["id"],
+        "gce_is_numbered": bool(re.fullmatch(rf"{re.escape(deployment)}-[1-9][0-9]*", instance["name"])),
         "gce_status": instance["status"],
         "gce_zone": instance["zone"].rpartition("/")[2],
         "gce_machine_type": instance["machineType"].rpartition("/")[2],

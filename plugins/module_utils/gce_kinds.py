@@ -14,10 +14,11 @@ from typing import Any
 Resource = dict[str, Any]
 
 RUNNING = "RUNNING"
-# States that end by themselves, of instances, disks and addresses.
+STOPPED = "TERMINATED"
+# States that end by themselves, of instances, and of disks, addresses, images and snapshots.
 TRANSITIONAL = {
-    *("PROVISIONING", "STAGING", "STOPPING", "SUSPENDING", "REPAIRING", "PENDING_STOP"),
-    *("CREATING", "RESTORING", "DELETING", "RESERVING"),
+    *("PENDING", "PROVISIONING", "STAGING", "REPAIRING", "SUSPENDING", "PENDING_STOP", "STOPPING", "DEPROVISIONING"),
+    *("CREATING", "UPLOADING", "RESTORING", "DELETING", "RESERVING"),
 }
 
 _HOST = re.compile(r"^https://(?:www|compute)\.googleapis\.com/compute/v1/")
@@ -47,13 +48,14 @@ class Kind:
     """A collection of the API.
 
     `scope` is "global", "regions" or "zones". `unsaid` is what Google makes of a field that isn't given: leaving a
-    field out asks for this. `later` are the fields that Google takes only once the resource is there. `changes` says
-    how a field is changed; `whole` replaces the resource; what has neither can't be changed, and `reasons` says why
-    where there is more to say.
+    field out asks for this. `implied` is the same where it depends on the other fields. `later` are the fields that
+    Google takes only once the resource is there. `changes` says how a field is changed; `whole` replaces the resource;
+    what has neither can't be changed, and `reasons` says why where there is more to say.
     """
 
     scope: str
     unsaid: Resource
+    implied: Callable[[Resource], Resource] = lambda body: {}
     later: frozenset[str] = frozenset()
     changes: dict[str, Change] = field(default_factory=dict)
     whole: Change | None = None
@@ -108,6 +110,20 @@ def _resize(spec: Resource, live: Resource) -> list[Call]:
     return [Call("POST", "resize", {"sizeGb": str(spec["sizeGb"])})]
 
 
+def _implied_by_rule(body: Resource) -> Resource:
+    """A rule that names nobody is for everybody."""
+    if body.get("direction") == "EGRESS":
+        name, ends = "destinationRanges", ("destinationRanges",)
+    else:
+        name, ends = "sourceRanges", ("sourceRanges", "sourceTags", "sourceServiceAccounts")
+    return {} if any(body.get(end) for end in ends) else {name: ["0.0.0.0/0"]}
+
+
+def _implied_by_address(body: Resource) -> Resource:
+    """Google refuses a network tier for an address inside of its network."""
+    return {} if body.get("addressType") == "INTERNAL" or body.get("networkTier") else {"networkTier": "PREMIUM"}
+
+
 def _not_empty(resource: Resource) -> Resource:
     return {name: value for name, value in resource.items() if value not in ("", [], {})}
 
@@ -115,15 +131,20 @@ def _not_empty(resource: Resource) -> Resource:
 KINDS = {
     "addresses": Kind(
         scope="regions",
-        unsaid={"description": "", "labels": {}, "addressType": "EXTERNAL", "networkTier": "PREMIUM"},
+        unsaid={"description": "", "labels": {}, "addressType": "EXTERNAL"},
+        implied=_implied_by_address,
         later=frozenset({"labels"}),
         changes={"labels": Change(_set_labels)},
+        reasons={"networkTier": "an address keeps the network tier that it was reserved with"},
     ),
     "disks": Kind(
         scope="zones",
         unsaid={"description": "", "labels": {}},
         changes={"labels": Change(_set_labels), "sizeGb": Change(_resize)},
-        reasons={"sourceImage": "the image is only read when the disk is made"},
+        reasons={
+            "sourceImage": "the image is only read when the disk is made: say the one that it was made from, or make "
+            "the machine anew"
+        },
     ),
     "firewalls": Kind(
         scope="global",
@@ -142,6 +163,7 @@ KINDS = {
             "targetServiceAccounts": [],
             "logConfig": {"enable": False},
         },
+        implied=_implied_by_rule,
         # PUT replaces all fields, also those that are not sent. PATCH would leave them as they were.
         whole=Change(lambda spec, _: [Call("PUT", "", _not_empty(spec))]),
         reasons={
@@ -201,7 +223,7 @@ KINDS = {
 
 def complete(kind: Kind, body: Resource) -> Resource:
     """The described resource, with Google's defaults for what its description leaves out."""
-    return {**kind.unsaid, **body}
+    return {**kind.unsaid, **body, **kind.implied(body)}
 
 
 def creation(kind: Kind, spec: Resource) -> Resource:
@@ -213,14 +235,15 @@ def differences(spec: Resource, live: Resource, project: str) -> list[Difference
     """The fields of `spec` that are not so in `live`.
 
     Addresses of resources count as the same in all of their spellings, lists of plain values and of a rule's protocols
-    in any order, numbers as text; labels that begin with "goog-" are Google's own, and don't count.
+    in any order, numbers as text, protocols in any case; labels that begin with "goog-" are Google's own, and don't
+    count. An empty field is as good as none, but an empty label or entry of the metadata is one.
     """
     differing = []
     for name, value in spec.items():
         new, old = _comparable(name, value, project), _comparable(name, live.get(name), project)
         if name not in ("labels", "metadata"):
-            old = _restricted(old, new)
-        if _pruned(old) != _pruned(new):
+            old, new = _pruned(_restricted(old, new)), _pruned(new)
+        if old != new:
             differing.append(Difference(name, old, new))
     return differing
 
@@ -267,16 +290,19 @@ def _comparable(name: str, value: Any, project: str) -> Any:
     if name == "labels":
         return {key: text for key, text in (value or {}).items() if not key.startswith("goog-")}
     if name == "metadata":
-        return {item["key"]: item["value"] for item in (value or {}).get("items", [])}
+        return {item["key"]: item.get("value") or "" for item in (value or {}).get("items", [])}
     if name == "tags":
         return sorted((value or {}).get("items", []))
     return _plain(value, project)
 
 
 def _plain(value: Any, project: str) -> Any:
-    """With numbers as text, whole addresses of resources, and lists sorted where their order says nothing."""
+    """With numbers as text, whole addresses of resources, protocols as Google spells them, and lists sorted where their
+    order says nothing.
+    """
     if isinstance(value, dict):
-        return {key: _plain(inner, project) for key, inner in value.items()}
+        spelled = {**value, "IPProtocol": str(value["IPProtocol"]).lower()} if "IPProtocol" in value else value
+        return {key: _plain(inner, project) for key, inner in spelled.items()}
     if isinstance(value, list):
         plain = [_plain(inner, project) for inner in value]
         is_ordered = any(isinstance(inner, dict) and "IPProtocol" not in inner for inner in plain)

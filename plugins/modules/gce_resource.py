@@ -11,6 +11,7 @@ from ansible.module_utils.gce_api import Api, ApiError
 from ansible.module_utils.gce_kinds import (
     KINDS,
     RUNNING,
+    STOPPED,
     TRANSITIONAL,
     Call,
     Difference,
@@ -73,13 +74,15 @@ options:
           - The resource, as the API's insert method has it, without its name. Parts of addresses of resources may be
             left out as the API allows (C(global/networks/web)).
           - A field that Google has a default for and that isn't given is set to it, as labels and tags are to none.
+          - An empty list of a firewall rule counts as not given, as it does at Google. A rule without sources lets
+            everybody in.
           - A disk is made with its own call, not with the instance, so that it can be changed.
         type: dict
         default: {}
   may_stop:
     description:
       - Whether an instance may be stopped, and started again, for changes that can't be made while it runs (machine
-        type, service account, Shielded VM). Without it they are refused.
+        type, service account, Shielded VM). Without it they are refused. A suspended one loses what it had in memory.
     type: bool
     default: false
 attributes:
@@ -109,7 +112,7 @@ EXAMPLES = r"""
         body:
           type: zones/us-central1-a/diskTypes/pd-balanced
           sizeGb: 20
-          sourceImage: projects/debian-cloud/global/images/family/debian-12
+          sourceImage: projects/debian-cloud/global/images/family/debian-13
 """
 
 RETURN = r"""
@@ -230,7 +233,8 @@ def change(target: Target, body: Resource, live: Resource, running: bool, may_st
     differing = target.compare(spec, live)
     anytime, stopped = plan(target.kind, spec, live, differing)
     is_running = live.get("status") == RUNNING
-    if stopped and is_running and not may_stop:
+    is_to_be_stopped = bool(stopped) and live.get("status") != STOPPED
+    if is_to_be_stopped and not may_stop:
         fields = ", ".join(f"{d.field} ({d.live} to {d.spec})" for d in differing)
         raise RefusedError(
             f"{fields}: the instance has to be stopped for that, which takes a minute or two. Allow it with may_stop "
@@ -243,7 +247,7 @@ def change(target: Target, body: Resource, live: Resource, running: bool, may_st
     target.differ({d.field: d.live for d in differing}, {d.field: d.spec for d in differing})
     for call in anytime:
         target.call(call)
-    if stopped and is_running:
+    if is_to_be_stopped:
         target.call(Call("POST", "stop"))
     try:
         for call in stopped:
@@ -253,7 +257,8 @@ def change(target: Target, body: Resource, live: Resource, running: bool, may_st
         if stopped and is_running:
             target.call(Call("POST", "start"))
     if is_to_be_started:
-        target.call(Call("POST", "resume" if live["status"] == "SUSPENDED" else "start"))
+        is_suspended = live["status"] == "SUSPENDED" and not stopped
+        target.call(Call("POST", "resume" if is_suspended else "start"))
     return target.read_back(spec) if target.calls and not target.check_mode else live
 
 

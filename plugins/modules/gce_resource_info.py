@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -16,7 +17,8 @@ short_description: Finds resources of Google Compute Engine, or reads a machine'
 description:
   - Finds all resources of some kinds that fulfil a filter, in all zones and regions. A list that Google could not
     complete is an error.
-  - With O(guest_attributes), reads what a machine says of itself instead, its ssh host keys for example.
+  - With O(guest_attributes), reads what a machine says of itself instead, its ssh host keys for example. A machine that
+    has said nothing yet is waited for, as long as O(timeout) says.
 extends_documentation_fragment: gce
 options:
   kinds:
@@ -67,7 +69,7 @@ resources:
   type: dict
   returned: with O(kinds)
 guest_attributes:
-  description: Keys and values. Empty where the machine has said nothing yet, or guest attributes are not enabled.
+  description: Keys and values. Empty where the machine said nothing in time, or guest attributes are not enabled.
   type: dict
   returned: with O(guest_attributes)
   sample: {ssh-ed25519: AAAAC3...}
@@ -85,9 +87,13 @@ def run(api: Api, params: dict[str, Any]) -> dict[str, Any]:
         }
     machine = params["guest_attributes"]
     path = f"zones/{machine['zone']}/instances/{machine['name']}/getGuestAttributes"
-    answer = api.get(path, {"queryPath": machine["path"]}) or {}
-    items = answer.get("queryValue", {}).get("items", [])
-    return {"guest_attributes": {item["key"]: item["value"] for item in items}}
+    deadline = time.monotonic() + api.timeout
+    while True:
+        answer = api.get(path, {"queryPath": machine["path"]}) or {}
+        items = answer.get("queryValue", {}).get("items", [])
+        if items or time.monotonic() > deadline:
+            return {"guest_attributes": {item["key"]: item.get("value", "") for item in items}}
+        time.sleep(1)
 
 
 def main() -> None:

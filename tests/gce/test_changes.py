@@ -18,6 +18,7 @@ Change = tuple[dict[str, Any], dict[str, Any], list[str]]
 HTTP = ["PUT firewalls/barevision-http", "PUT firewalls/barevision-https"]
 ONE = "instances/barevision-1"
 RESERVED = ["POST addresses", "POST addresses/barevision-1/setLabels"]
+MAY_DELETE = {"gce_instance_may_delete": True}
 CHANGES: dict[str, Change] = {
     "source range added": ({}, {"gce_instance_http_sources": ["0.0.0.0/0", "192.0.2.0/24"]}, HTTP),
     "source range removed": ({"gce_instance_http_sources": ["0.0.0.0/0", "192.0.2.0/24"]}, {}, HTTP),
@@ -51,12 +52,12 @@ CHANGES: dict[str, Change] = {
     ),
     "a machine fewer": (
         {"gce_instance_count": 2},
-        {},
+        MAY_DELETE,
         ["DELETE instances/barevision-2", "DELETE addresses/barevision-2"],
     ),
     "address made ephemeral": (
         {},
-        {"gce_instance_address": "ephemeral"},
+        {"gce_instance_address": "ephemeral", **MAY_DELETE},
         [f"POST {ONE}/deleteAccessConfig", f"POST {ONE}/addAccessConfig", "DELETE addresses/barevision-1"],
     ),
     "address made static": (
@@ -66,7 +67,7 @@ CHANGES: dict[str, Change] = {
     ),
     "address removed": (
         {},
-        {"gce_instance_address": "none"},
+        {"gce_instance_address": "none", **MAY_DELETE},
         [f"POST {ONE}/deleteAccessConfig", "DELETE addresses/barevision-1"],
     ),
     "address added": ({"gce_instance_address": "none"}, {}, [*RESERVED, f"POST {ONE}/addAccessConfig"]),
@@ -100,13 +101,30 @@ REFUSALS = {
     "zone": ({"gce_instance_zone": "us-central1-b"}, "a machine can't move to zone us-central1-b"),
     "smaller disk": ({"gce_instance_disk_gb": 10}, "sizeGb is 20, not 10: a disk can only grow"),
     "other image": (
-        {"gce_instance_image": "projects/debian-cloud/global/images/family/debian-13"},
+        {"gce_instance_image": "projects/debian-cloud/global/images/family/debian-12"},
         "the image is only read when the disk is made",
     ),
     "spot": ({"gce_instance_spot": True}, "whether an instance is a spot instance is decided when it is made"),
     "machine type": ({"gce_instance_machine_type": "e2-small"}, "Allow it with"),
     "no source": ({"gce_instance_ssh_sources": []}, "From where may ssh come"),
     "no network": ({"gce_instance_ssh_sources": ["203.0.113.7"]}, "['203.0.113.7'] of gce_instance_ssh_sources"),
+    "IPv4 and IPv6": (
+        {"gce_instance_http_sources": ["0.0.0.0/0", "::/0"]},
+        "['0.0.0.0/0', '::/0'] of gce_instance_http_sources are IPv4 and IPv6",
+    ),
+    "no label": ({"gce_instance_labels": {"Team": "blue"}}, "Team: 'blue' is no label"),
+    "no entry": ({"gce_instance_metadata": {"a": [1]}}, "a: [1] is no entry"),
+    "no tag": ({"gce_instance_tags": ["DB"]}, "'DB' is no tag"),
+    "a machine fewer": (
+        {"gce_instance_count": 0},
+        "no longer list zones/us-central1-a/instances/barevision-1, zones/us-central1-a/disks/barevision-1, "
+        "regions/us-central1/addresses/barevision-1: this run would remove that",
+    ),
+    "an address fewer": (
+        {"gce_instance_address": "none"},
+        "no longer list regions/us-central1/addresses/barevision-1:",
+    ),
+    "network tier": ({"gce_instance_network_tier": "STANDARD"}, "keeps the network tier that it was reserved with"),
     "no key": ({"gce_instance_ssh_public_key": ""}, "No public ssh key"),
     "no such address": ({"gce_instance_address": "fixed"}, "must be one of: static, ephemeral, none"),
 }

@@ -83,11 +83,12 @@ def test_the_filters_are_given_the_role_s_settings() -> None:
     settings = read_yaml("roles", "gce_instance", "vars", "main.yml")["_gce_instance_settings"]
     for name, value in settings.items():
         variable = "_gce_instance_mark" if name == "mark" else f"gce_instance_{name}"
-        # `-e` gives strings, which are true in a condition of Python, and no numbers.
+        # `-e` gives strings, which are true in a condition of Python, and no numbers, lists or dictionaries.
         kind = "" if name == "mark" else OPTIONS[variable]["type"]
-        assert value == f"{{{{ {variable}{f' | {kind}' if kind in ('bool', 'int') else ''} }}}}"
+        filters = {"bool": " | bool", "int": " | int", "list": " | gce_list", "dict": " | gce_texts("}
+        assert value.startswith(f"{{{{ {variable}{filters.get(kind, ' }}')}")
     # These are not Google's business.
-    others = {"project", "known_hosts", "may_stop", "timeout"}
+    others = {"project", "known_hosts", "may_stop", "may_delete", "timeout"}
     assert {f"gce_instance_{name}" for name in settings.keys() - {"mark"} | others} == OPTIONS.keys()
 
 

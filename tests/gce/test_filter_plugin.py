@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 from typing import Any
 
 import pytest
 
-from plugins.filter.gce_resources import host_keys, instances, remaining, removals, resources, surplus
+from plugins.filter.gce_resources import (
+    foreign,
+    host_keys,
+    instances,
+    listed,
+    mistakes,
+    remaining,
+    removals,
+    resources,
+    surplus,
+    texts,
+)
 from tests.roles.rendering import read_yaml
 
 DEFAULTS = read_yaml("roles", "gce_instance", "defaults", "main.yml")
@@ -37,7 +50,7 @@ def metadata(**settings: Any) -> dict[str, str]:
 
 def live(kind: str, name: str, place: str = "zones/us-central1-a", **fields: Any) -> dict[str, Any]:
     """A resource as the API has it."""
-    return {"name": name, "selfLink": f"{PROJECT}/{place}/{kind}/{name}", **fields}
+    return {"name": name, "selfLink": f"{PROJECT}/{place}/{kind}/{name}", "description": SETTINGS["mark"], **fields}
 
 
 def test_each_machine_has_a_disk_in_its_zone_and_an_address_in_its_region() -> None:
@@ -132,20 +145,134 @@ def test_what_is_no_longer_described_is_surplus_by_kind_and_name() -> None:
         "addresses": [live("addresses", "web-1", "regions/us-central1")],
     }
     settings = {**SETTINGS, "address": "ephemeral"}
-    links = surplus(existing, [*resources(settings), *instances(settings, [])])
-    assert [link.removeprefix(f"{PROJECT}/") for link in links] == [
+    assert surplus(existing, settings) == [
         "zones/us-central1-a/instances/web-2",
         "zones/us-central1-a/disks/web-2",
         "regions/us-central1/addresses/web-1",
     ]
 
 
+def test_what_somebody_else_made_is_no_surplus() -> None:
+    existing = {
+        "instances": [
+            *(live("instances", name) for name in ("web-1", "web-9", "my-copy", "web-1a", "web-01", "web-", "xweb-1")),
+            live("instances", "web-8", description=""),
+        ],
+        "disks": [live("disks", "my-data", "zones/europe-west1-b")],
+        "addresses": [live("addresses", "web-1", "regions/europe-west1")],
+    }
+    assert surplus(existing, SETTINGS) == [
+        "zones/us-central1-a/instances/web-9",
+        # A deployment that was moved while it had no machines.
+        "regions/europe-west1/addresses/web-1",
+    ]
+    assert foreign(existing, "web", SETTINGS["mark"]) == [
+        *(
+            f"zones/us-central1-a/instances/{name}"
+            for name in ("my-copy", "web-1a", "web-01", "web-", "xweb-1", "web-8")
+        ),
+        "zones/europe-west1-b/disks/my-data",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (["a", "b", "a"], ["a", "b"]),
+        ("a,b", ["a", "b"]),
+        (" a , b ", ["a", "b"]),
+        ('["a", "b"]', ["a", "b"]),
+        ("[::/0]", ["::/0"]),
+        ("", []),
+        ("[]", []),
+        (None, []),
+        ([2026, True], ["2026", "true"]),
+        (7, ["7"]),
+        # What has no text is left to `mistakes`.
+        ([["a"], ["a"]], [["a"]]),
+    ],
+)
+def test_a_list_may_be_a_text(value: Any, expected: list[str]) -> None:
+    assert listed(value) == expected
+
+
+TEXTS = {"year": "2026", "half": "0.5", "prod": "yes", "test": "no", "empty": "", "a": "b"}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"year": 2026, "half": 0.5, "prod": True, "test": False, "empty": None, "a": "b"}, TEXTS),
+        ('{"year": 2026, "half": 0.5, "prod": true, "test": false, "empty": null, "a": "b"}', TEXTS),
+        ("year=2026, half=0.5 prod=yes test=no, empty= a=b", TEXTS),
+        ({7: datetime.date(2026, 1, 2)}, {"7": "2026-01-02"}),
+        (None, {}),
+        # What has no text is left to `mistakes`.
+        ({"a": ["b"]}, {"a": ["b"]}),
+    ],
+    ids=str,
+)
+def test_a_dictionary_may_be_a_text_and_has_texts(value: Any, expected: dict[str, Any]) -> None:
+    assert texts(value, "yes", "no") == expected
+
+
+MISTAKES = {
+    "no prefix": (
+        {"ssh_sources": ["203.0.113.7"]},
+        r"\['203\.0\.113\.7'\] of gce_instance_ssh_sources are no networks",
+    ),
+    "bits of the host": ({"http_sources": ["10.0.0.1/8"]}, r"'10\.0\.0\.1/8'.*no networks"),
+    "no number": ({"flask_sources": ["999.0.0.0/8"]}, "gce_instance_flask_sources are no networks"),
+    "mask": ({"http_sources": ["10.0.0.0/255.0.0.0"]}, "no networks"),
+    "list as a network": ({"http_sources": [["10.0.0.0/8"]]}, "no networks"),
+    "both families": ({"flask_sources": ["10.0.0.0/8", "2001:db8::/32"]}, "are IPv4 and IPv6"),
+    "label's key in capitals": ({"labels": {"Team": "blue"}}, "gce_instance_labels: Team: 'blue' is no label"),
+    "label's value in capitals": ({"labels": {"team": "Blue"}}, "team: 'Blue' is no label"),
+    "label with a dot": ({"labels": {"size": "0.5"}}, "is no label"),
+    "label of a number": ({"labels": {"1": "a"}}, "is no label"),
+    "label of Google's": ({"labels": {"goog-x": "a"}}, "is no label"),
+    "label too long": ({"labels": {"a": "b" * 64}}, "is no label"),
+    "list as a label": ({"labels": {"a": ["b"]}}, "is no label"),
+    "tag in capitals": ({"tags": ["DB"]}, "gce_instance_tags: 'DB' is no tag"),
+    "number as a tag": ({"tags": ["2026"]}, "is no tag"),
+    "list as a tag": ({"tags": [["a"]]}, "is no tag"),
+    "key with a blank": ({"metadata": {"a b": "c"}}, "gce_instance_metadata: a b: 'c' is no entry"),
+    "dictionary as an entry": ({"metadata": {"a": {"b": 1}}}, "is no entry"),
+}
+
+
+@pytest.mark.parametrize(("settings", "complaint"), MISTAKES.values(), ids=MISTAKES)
+def test_what_google_would_refuse_is_named(settings: dict[str, Any], complaint: str) -> None:
+    (sentence,) = mistakes({**SETTINGS, **settings})
+    assert re.search(complaint, sentence)
+
+
+def test_what_google_takes_is_no_mistake() -> None:
+    fine = {
+        "http_sources": ["::/0"],
+        "labels": {"a": "", "b-c_d": "2026", "größe": "klein"},
+        "tags": ["a", "b-1"],
+        "metadata": {"Serial-port_1": "", "script": "#!/bin/sh\necho 'x'"},
+    }
+    assert mistakes({**SETTINGS, **fine}) == []
+
+
+def test_a_tag_is_there_once() -> None:
+    assert instance(tags=["more", "http-server"])["tags"]["items"] == ["http-server", "https-server", "more"]
+
+
+def test_an_address_and_its_use_are_of_the_same_tier() -> None:
+    (address,) = described("addresses", network_tier="STANDARD")
+    (config,) = instance(address="ephemeral", network_tier="STANDARD")["networkInterfaces"][0]["accessConfigs"]
+    assert address["body"]["networkTier"] == config["networkTier"] == "STANDARD"
+
+
 def test_what_remains_is_ours_and_in_an_order_in_which_it_can_be_removed() -> None:
     ours, other = f"{PROJECT}/global/networks/web", f"{PROJECT}/global/networks/other"
     existing = {
         "networks": [
-            live("networks", "other", "global"),
-            live("networks", "web", "global", description="Made by Barevision: web"),
+            live("networks", "other", "global", description=""),
+            live("networks", "web", "global"),
         ],
         "firewalls": [
             live("firewalls", "theirs", "global", network=other),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.gce_api import Api, ApiError
 
-from plugins.modules import gce_resource
+from plugins.modules import gce_resource, gce_resource_info
 from tests.gce.standin import failures
 from tests.gce.standin.compute import Compute
 from tests.gce.standin.door import Door
@@ -128,11 +130,105 @@ def test_a_resource_comes_stays_and_goes(
     assert not module(kind, name, state="absent")["changed"]
 
 
+GOOGLE_S_DEFAULTS = {
+    "ingress from everywhere": ("firewalls", {"allowed": RULE["allowed"]}),
+    "ingress of an empty list": ("firewalls", {"sourceRanges": [], "allowed": RULE["allowed"]}),
+    "ingress from tags": ("firewalls", {"sourceTags": ["a"], "allowed": RULE["allowed"]}),
+    "ingress of accounts": (
+        "firewalls",
+        {"sourceServiceAccounts": ["x@demo-project.iam.gserviceaccount.com"], "denied": [{"IPProtocol": "all"}]},
+    ),
+    "egress to everywhere": ("firewalls", {"direction": "EGRESS", "denied": [{"IPProtocol": "all"}]}),
+    "egress to a network": (
+        "firewalls",
+        {"direction": "EGRESS", "destinationRanges": ["10.0.0.0/8"], "allowed": [{"IPProtocol": "udp"}]},
+    ),
+    "capitals": ("firewalls", {**RULE, "allowed": [{"IPProtocol": "TCP", "ports": ["80"]}, {"IPProtocol": "Icmp"}]}),
+    "address inside of Google": ("addresses", {"addressType": "INTERNAL", "labels": {"a": "1"}}),
+}
+
+
+@pytest.mark.parametrize(("kind", "body"), GOOGLE_S_DEFAULTS.values(), ids=GOOGLE_S_DEFAULTS)
+def test_what_google_fills_in_or_spells_otherwise_is_no_change(
+    module: Module, network: None, kind: str, body: dict
+) -> None:
+    body = {"network": "global/networks/web", **body} if kind == "firewalls" else body
+    assert module(kind, "web-1", body)["changed"]
+    assert not module(kind, "web-1", body)["changed"]
+    assert not module(kind, "web-1", body, check_mode=True)["changed"]
+
+
+def test_a_rule_that_no_longer_names_sources_is_for_all(module: Module, network: None) -> None:
+    module("firewalls", "web-1", with_(RULE, sourceRanges=["10.0.0.0/8"]))
+    everywhere = {name: value for name, value in RULE.items() if name != "sourceRanges"}
+    result = module("firewalls", "web-1", everywhere)
+    assert result["resource"]["sourceRanges"] == ["0.0.0.0/0"]
+    assert not module("firewalls", "web-1", everywhere)["changed"]
+
+
+@pytest.mark.parametrize("kind", ["images", "snapshots"])
+def test_labels_of_what_others_made_are_changed(compute: Compute, module: Module, kind: str) -> None:
+    compute.add(f"projects/demo-project/global/{kind}/mine", {"labels": {"a": "1"}, "status": "READY"})
+    assert module(kind, "mine", {"labels": {"b": "2"}})["resource"]["labels"] == {"b": "2"}
+    assert not module(kind, "mine", {"labels": {"b": "2"}})["changed"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        *[("instances", status) for status in ("DEPROVISIONING", "PENDING", "PENDING_STOP", "STAGING", "REPAIRING")],
+        *[("images", "PENDING"), ("snapshots", "UPLOADING"), ("disks", "CREATING"), ("addresses", "RESERVING")],
+    ],
+)
+def test_what_passes_is_waited_for(
+    compute: Compute, module: Module, instance: None, monkeypatch: pytest.MonkeyPatch, kind: str, status: str
+) -> None:
+    place = {"instances": f"zones/{ZONE}", "disks": f"zones/{ZONE}", "addresses": "regions/us-central1"}
+    name = "web-1" if kind == "instances" else "other"
+    path = f"projects/demo-project/{place.get(kind, 'global')}/{kind}/{name}"
+    resource = compute.resources.get(path) or compute.add(path, {})
+    resource["status"] = status
+    ends = iter([status, {"instances": "TERMINATED", "addresses": "RESERVED"}.get(kind, "READY")])
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: resource.update(status=next(ends)))
+    monkeypatch.setattr(gce_resource, "time", clock)
+    module(kind, name, state="absent")
+    assert list(ends) == [], "not waited"
+    assert path not in compute.resources
+
+
+@pytest.mark.parametrize("state", ["present", "running"])
+def test_a_suspended_machine_is_stopped_before_it_is_changed(
+    compute: Compute, module: Module, instance: None, state: str
+) -> None:
+    live = compute.resources[f"projects/demo-project/zones/{ZONE}/instances/web-1"]
+    live["status"] = "SUSPENDED"
+    small = with_(INSTANCE, machineType=f"zones/{ZONE}/machineTypes/g1-small")
+    with pytest.raises(ModuleError, match="has to be stopped"):
+        module("instances", "web-1", small, state=state)
+    said = module("instances", "web-1", small, state=state, may_stop=True, check_mode=True)
+    done = module("instances", "web-1", small, state=state, may_stop=True)
+    calls = [f"POST instances/web-1/{name}" for name in ("stop", "setMachineType", "start")]
+    assert said["calls"] == done["calls"] == calls[: 3 if state == "running" else 2]
+    assert live["status"] == ("RUNNING" if state == "running" else "TERMINATED")
+
+
+def test_a_suspended_machine_is_resumed(compute: Compute, module: Module, instance: None) -> None:
+    live = compute.resources[f"projects/demo-project/zones/{ZONE}/instances/web-1"]
+    live["status"] = "SUSPENDED"
+    assert module("instances", "web-1", INSTANCE, state="running")["calls"] == ["POST instances/web-1/resume"]
+    assert live["status"] == "RUNNING"
+
+
 def with_(body: dict, **fields: Any) -> dict:
     return {**body, **fields}
 
 
+def entries(*items: dict[str, str]) -> dict:
+    return with_(INSTANCE, metadata={"items": list(items)})
+
+
 STATIC = "203.0.113.1"
+SET_METADATA = "POST instances/web-1/setMetadata"
 CHANGES = {
     "source range added": ("firewalls", with_(RULE, sourceRanges=["10.0.0.0/8"]), RULE, ["PUT firewalls/web-1"]),
     "source range removed": ("firewalls", RULE, with_(RULE, sourceRanges=["10.0.0.0/8"]), ["PUT firewalls/web-1"]),
@@ -180,6 +276,23 @@ CHANGES = {
         ["POST instances/web-1/setMetadata"],
     ),
     "metadata removed": ("instances", INSTANCE, with_(INSTANCE, metadata={}), ["POST instances/web-1/setMetadata"]),
+    "label without a value added": (
+        "instances",
+        INSTANCE,
+        with_(INSTANCE, labels={"barevision": "web", "prod": ""}),
+        ["POST instances/web-1/setLabels"],
+    ),
+    "label without a value removed": (
+        "addresses",
+        {"labels": {"prod": ""}},
+        {},
+        ["POST addresses/web-1/setLabels"],
+    ),
+    "label emptied": ("disks", DISK, with_(DISK, labels={"barevision": ""}), ["POST disks/web-1/setLabels"]),
+    "empty entry added": ("instances", entries(), entries({"key": "a", "value": ""}), [SET_METADATA]),
+    "empty entry removed": ("instances", entries({"key": "a", "value": ""}), entries(), [SET_METADATA]),
+    "entry emptied": ("instances", INSTANCE, entries({"key": "a", "value": ""}), [SET_METADATA]),
+    "entry without a value added": ("instances", INSTANCE, entries({"key": "a"}, {"key": "b"}), [SET_METADATA]),
     "protection": (
         "instances",
         INSTANCE,
@@ -324,6 +437,21 @@ FAULTS = {
     "API disabled": (failures.API_DISABLED, "gcloud services enable compute.googleapis.com --project=demo-project"),
     "quota": (failures.QUOTA, r"Quota 'CPUS' exceeded.*\(QUOTA_EXCEEDED\).*or ask for more"),
     "stockout": (failures.STOCKOUT, "another zone or machine type"),
+    "no address allowed": (
+        failures.policy("constraints/compute.vmExternalIpAccess"),
+        r"policy of the organization, constraints/compute\.vmExternalIpAccess, forbids.*gce_instance_address: none",
+    ),
+    "policy in an operation": (
+        failures.policy("constraints/compute.requireOsLogin", in_operation=True),
+        r"constraints/compute\.requireOsLogin, forbids.*gce_instance_os_login: true",
+    ),
+    "managed policy": (
+        failures.policy("constraints/compute.managed.vmExternalIpAccess"),
+        r"constraints/compute\.managed\.vmExternalIpAccess, forbids.*gce_instance_address: none",
+    ),
+    "policy of their own": (failures.policy("customConstraints/custom.onlyN2"), r"customConstraints/custom\.onlyN2,"),
+    "no account user": (failures.NO_ACCOUNT_USER, r"roles/iam\.serviceAccountUser"),
+    "no account user, at once": (failures.NO_ACCOUNT_USER_AT_ONCE, r"roles/iam\.serviceAccountUser"),
 }
 
 
@@ -348,10 +476,35 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ansible.module_utils.gce_api._PAUSES", (0, 0, 0, 0))
 
 
+@pytest.mark.parametrize("fault", [failures.NOT_READY_LATER, failures.OPERATION_RATE], ids=lambda fault: fault.reason)
+def test_an_operation_that_came_too_early_is_asked_for_again(
+    compute: Compute, module: Module, impatient: None, fault: failures.Fault
+) -> None:
+    compute.fail("compute.networks.insert", fault, times=3)
+    assert module("networks", "web", {"autoCreateSubnetworks": True})["changed"]
+    assert compute.changes == ["POST networks"] * 4
+
+
+def test_a_minute_s_limit_is_waited_for(
+    compute: Compute, module: Module, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.timeout = 300
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    compute.fail("compute.networks.get", failures.RATE_LIMIT)
+    with pytest.raises(ApiError, match="Google limits the number of requests"):
+        api.get("global/networks/web")
+    # Google's limits are for a minute, older ones for 100 seconds.
+    assert sum(slept) > 100
+
+
 @pytest.mark.parametrize(
     "fault",
-    [failures.RATE_LIMIT, failures.RATE_LIMIT_403, failures.UNAVAILABLE, failures.CUT],
-    ids=["429", "403", "503", "cut"],
+    [
+        *(failures.RATE_LIMIT, failures.RATE_LIMIT_403, failures.TOO_MANY_OPERATIONS, failures.NOT_READY),
+        *(failures.QUOTA_OF_A_MINUTE, failures.UNAVAILABLE, failures.CUT),
+    ],
+    ids=["429", "403", "operations", "not ready", "quota of a minute", "503", "cut"],
 )
 def test_what_passes_is_ridden_out_without_doing_anything_twice(
     compute: Compute, module: Module, impatient: None, fault: failures.Fault
@@ -367,10 +520,25 @@ def test_what_passes_is_ridden_out_without_doing_anything_twice(
     [
         (failures.RATE_LIMIT, "Google limits the number of requests"),
         (failures.RATE_LIMIT_403, "Google limits the number of requests"),
+        (failures.TOO_MANY_OPERATIONS, "Google limits the number of requests"),
+        (failures.QUOTA_OF_A_MINUTE, "Google limits the number of requests"),
+        (failures.OPERATION_RATE, "Google limits the number of requests"),
+        (failures.NOT_READY, "not ready yet"),
+        (failures.NOT_READY_LATER, "not ready yet"),
         (failures.UNAVAILABLE, "A failure at Google: run again"),
         (failures.CUT, "Google can't be reached"),
     ],
-    ids=["429", "403", "503", "cut"],
+    ids=[
+        "429",
+        "403",
+        "operations",
+        "quota of a minute",
+        "operation rate",
+        "not ready",
+        "not ready later",
+        "503",
+        "cut",
+    ],
 )
 def test_what_does_not_pass_is_told(
     compute: Compute, module: Module, impatient: None, fault: failures.Fault, words: str
@@ -378,6 +546,18 @@ def test_what_does_not_pass_is_told(
     compute.fail("compute.networks.insert", fault)
     with pytest.raises(ModuleError, match=words):
         module("networks", "web", {"autoCreateSubnetworks": True})
+
+
+def test_a_short_timeout_waits_no_longer_for_a_limit(
+    compute: Compute, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.timeout = 6
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    compute.fail("compute.networks.get", failures.RATE_LIMIT_403)
+    with pytest.raises(ApiError, match="Google limits the number of requests"):
+        api.get("global/networks/web")
+    assert slept == [1, 2]
 
 
 def test_an_operation_without_end_is_left_to_google(compute: Compute, module: Module, api: Api) -> None:
@@ -402,6 +582,56 @@ def test_a_change_at_the_same_moment_is_not_overwritten(
         module("instances", "web-1", with_(INSTANCE, tags={}))
 
 
+@pytest.mark.parametrize("method", ["networks.insert", "networks.get"])
+def test_a_refusal_is_not_asked_for_again(compute: Compute, module: Module, method: str) -> None:
+    compute.fail(f"compute.{method}", failures.PERMISSION)
+    with pytest.raises(ModuleError, match="A role that was just given counts after a few minutes"):
+        module("networks", "web", {"autoCreateSubnetworks": True})
+    assert len(compute.calls) == (2 if method == "networks.insert" else 1)
+
+
+@pytest.fixture
+def attributes(api: Api, instance: None) -> Callable[[], dict[str, str]]:
+    """Reads a machine's host keys, as a task does."""
+    machine = {"zone": ZONE, "name": "web-1", "path": "hostkeys/"}
+    return lambda: gce_resource_info.run(api, {"kinds": None, "guest_attributes": machine})["guest_attributes"]
+
+
+def guest_attributes(compute: Compute, monkeypatch: pytest.MonkeyPatch, items: list[dict[str, str]]) -> None:
+    """From now on, machines say this."""
+    answer = {"kind": "compute#guestAttributes", "queryPath": "hostkeys/", "queryValue": {"items": items}}
+    monkeypatch.setattr("tests.gce.standin.methods.instances.get_guest_attributes", lambda *_: answer)
+
+
+def test_host_keys_are_waited_for(
+    compute: Compute, attributes: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [{"namespace": "hostkeys", "key": "ssh-ed25519", "value": "AAAA"}]
+    threading.Timer(0.5, lambda: guest_attributes(compute, monkeypatch, items)).start()
+    assert attributes() == {"ssh-ed25519": "AAAA"}
+
+
+def test_host_keys_that_never_come_are_none(api: Api, attributes: Callable[[], dict[str, str]]) -> None:
+    api.timeout = 0.5
+    assert attributes() == {}
+
+
+def test_an_attribute_without_a_value_is_an_empty_one(
+    compute: Compute, attributes: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest_attributes(compute, monkeypatch, [{"namespace": "hostkeys", "key": "ssh-rsa"}])
+    assert attributes() == {"ssh-rsa": ""}
+
+
+def test_a_refused_question_for_host_keys_is_not_repeated(
+    compute: Compute, attributes: Callable[[], dict[str, str]]
+) -> None:
+    compute.fail("compute.instances.getGuestAttributes", failures.PERMISSION)
+    with pytest.raises(ApiError, match="lists the roles that it needs"):
+        attributes()
+    assert sum("getGuestAttributes" in call.path for call in compute.calls) == 1
+
+
 def test_a_login_that_has_expired_is_told(door: Door, module: Module) -> None:
     door.expired = True
     with pytest.raises(ModuleError, match=r"login has expired.*gcloud auth"):
@@ -412,6 +642,11 @@ def test_another_project_is_told(api: Api) -> None:
     api.project = "no-such-project"
     with pytest.raises(ApiError, match="'projects/no-such-project' was not found"):
         api.get("global/networks/web")
+
+
+def test_the_number_of_a_project_is_told() -> None:
+    with pytest.raises(ApiError, match="4711 is the number of a project"):
+        Api("4711", access_token="x")
 
 
 def test_a_service_account_logs_in(door: Door, api: Api) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
+from tests.gce.standin import failures
 from tests.gce.standin.compute import Compute
 from tests.gce.user import User, words
+from tests.support.lab import REPOSITORY
 
 NETWORK = "projects/demo-project/global/networks/barevision"
 
@@ -49,6 +52,68 @@ def test_a_network_of_somebody_else_is_left_alone(compute: Compute, user: User) 
     assert compute.left == [NETWORK]
 
 
+def test_a_copy_of_a_machine_is_left_alone(compute: Compute, user: User) -> None:
+    user.gce(gce_instance_count=2)
+    place = "projects/demo-project/zones/us-central1-a"
+    original = compute.resources[f"{place}/instances/barevision-1"]
+    # The console's "Create similar" copies the label and the description, "Add label" only the former.
+    compute.add(
+        f"{place}/instances/my-copy", {**original, "networkInterfaces": [{"networkIP": "10.128.0.9"}], "disks": []}
+    )
+    mark, labels = original["description"], {"barevision": "barevision"}
+    compute.add(
+        f"{place.replace('-a', '-b')}/disks/my-data", {"description": mark, "labels": labels, "status": "READY"}
+    )
+    compute.add("projects/demo-project/regions/europe-west1/addresses/barevision-7", {"labels": labels})
+
+    before = compute.changes
+    with pytest.raises(AssertionError) as said:
+        user.gce()
+    foreign = (
+        "zones/us-central1-a/instances/my-copy, zones/us-central1-b/disks/my-data, "
+        "regions/europe-west1/addresses/barevision-7"
+    )
+    assert (
+        f"Left alone, because barevision did not make it, although it carries its label or its description: {foreign}"
+        in words(said)
+    )
+    own = "zones/us-central1-a/instances/barevision-2, zones/us-central1-a/disks/barevision-2"
+    assert f"no longer list {own}, regions/us-central1/addresses/barevision-2: this run would remove" in words(said)
+    assert compute.changes == before
+
+    run = user.gce(gce_instance_may_delete=True)
+    assert foreign in " ".join(run.output.split())
+    assert [call for call in compute.changes if call.startswith("DELETE")] == [
+        "DELETE instances/barevision-2",
+        "DELETE addresses/barevision-2",
+    ]
+    assert user.gce().changed == 0
+    said_by_teardown = " ".join(user.teardown("--check").output.split())
+    assert f"Made by somebody else, and only labelled with barevision: {foreign}" in said_by_teardown
+
+
+def test_host_keys_that_never_come_are_told_with_the_way_in(
+    compute: Compute, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute.machines, "host_keys", lambda _: {})
+    with pytest.raises(AssertionError) as said:
+        user.gce(gce_instance_timeout=2)
+    assert "barevision-1 did not tell its ssh host keys within 2 seconds" in words(said)
+    (title,) = set(re.findall(r'under "(.*?)"', words(said)))
+    assert f"### {title}\n" in (REPOSITORY / "docs" / "gce.md").read_text("utf-8")
+    monkeypatch.undo()
+    user.gce()
+    assert user.known_hosts.read_text().startswith("compute.")
+
+
+def test_host_keys_that_may_not_be_read_are_asked_for_once(compute: Compute, user: User) -> None:
+    compute.fail("compute.instances.getGuestAttributes", failures.PERMISSION)
+    with pytest.raises(AssertionError) as said:
+        user.gce()
+    assert "docs/gce.md lists the roles" in words(said)
+    assert sum("getGuestAttributes" in call.path for call in compute.calls) == 1
+
+
 @pytest.fixture
 def machine(compute: Compute) -> None:
     """A running machine of the deployment, and one of another."""
@@ -79,8 +144,44 @@ def test_the_inventory_lists_the_deployment_in_groups(user: User, machine: None)
     variables = listed["_meta"]["hostvars"]["barevision-1"]
     assert variables["gce_external_address"] == "203.0.113.9"
     assert variables["gce_internal_address"] == "10.128.0.2"
-    other = json.loads(user.inventory(BAREVISION_DEPLOYMENT="other").stdout)
+    other = json.loads(user.inventory(GCP_DEPLOYMENT="other").stdout)
     assert list(other["_meta"]["hostvars"]) == ["other-1"]
+
+
+INCOMPLETE = {
+    "a copy in the console": {"name": "my-copy"},
+    "no labels but ours": {"labels": {"barevision": "barevision"}},
+    "an empty role": {"labels": {"barevision": "barevision", "role": "", "empty": ""}},
+    "no external address": {"networkInterfaces": [{"networkIP": "10.128.0.2"}]},
+    "stopped": {"status": "TERMINATED", "networkInterfaces": [{"networkIP": "10.128.0.2", "accessConfigs": [{}]}]},
+    "being made": {"status": "PROVISIONING", "networkInterfaces": [{}]},
+    "no interface": {"networkInterfaces": []},
+}
+
+
+@pytest.mark.parametrize("fields", INCOMPLETE.values(), ids=INCOMPLETE)
+def test_a_machine_that_lacks_something_is_listed(compute: Compute, user: User, machine: None, fields: dict) -> None:
+    path = "projects/demo-project/zones/us-central1-a/instances/barevision-1"
+    compute.resources[path].update(fields)
+    is_deployed_to = not {"labels", "name"} & fields.keys()
+    done = user.inventory()
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(done.stdout, object_hook=plain)
+    ((name, host),) = listed["_meta"]["hostvars"].items()
+    assert name == fields.get("name", "barevision-1")
+    assert ("barevision" in listed) == is_deployed_to
+    assert host["gce_external_address"] == ("" if is_deployed_to else "203.0.113.9")
+
+
+def test_a_machine_that_lost_its_role_gets_it_back_or_goes(compute: Compute, user: User) -> None:
+    user.gce()
+    instance = compute.resources["projects/demo-project/zones/us-central1-a/instances/barevision-1"]
+    instance["labels"] = {"barevision": "barevision"}
+    user.gce()
+    assert instance["labels"] == {"barevision": "barevision", "role": "detector"}
+    instance["labels"] = {"barevision": "barevision"}
+    user.teardown("-e", "yes=true")
+    assert compute.left == []
 
 
 def test_a_service_account_lists_the_inventory(user: User, machine: None) -> None:
@@ -102,7 +203,11 @@ def test_a_service_account_lists_the_inventory(user: User, machine: None) -> Non
 def test_no_list_of_machines_is_an_error(user: User, machine: None, environment: dict, complaint: str) -> None:
     done = user.inventory(**environment)
     assert done.returncode != 0
-    assert complaint in " ".join(done.stderr.split())
+    said = " ".join(done.stderr.split())
+    assert complaint in said
+    # The last thing said before Ansible's own last word is the reason.
+    assert said.rindex("Failed to parse inventory with 'gce' plugin") > said.rindex("plugin: Plugin configuration YAML")
+    assert "---" not in said
     assert user.door.environment["GCP_ACCESS_TOKEN"] not in done.stdout + done.stderr
 
 

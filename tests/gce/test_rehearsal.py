@@ -46,16 +46,16 @@ class Rehearsal:
         """Runs site.yml. The conda hosts can't be reached from the test machines."""
         return self.user.playbook("site.yml", *arguments, app_environment="venv")
 
-    def instance(self, name: str = "barevision-1") -> dict:
+    def instance(self, name: str = "staging-1") -> dict:
         """The instance as Google has it."""
         (found,) = [instance for instance in self.compute.all("instances") if instance["name"] == name]
         return found
 
-    def url(self, name: str = "barevision-1") -> str:
+    def url(self, name: str = "staging-1") -> str:
         """Where its service answers: at its external address."""
         return f"http://{self.instance(name)['networkInterfaces'][0]['accessConfigs'][0]['natIP']}"
 
-    def assert_predicts(self, name: str = "barevision-1") -> None:
+    def assert_predicts(self, name: str = "staging-1") -> None:
         """Asks for a prediction, from outside."""
         assert differences(GOLDEN.expected, Client(self.url(name), retries=0).predict(GOLDEN.picture)) == []
 
@@ -68,7 +68,9 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     compute = Compute(machines, operation_seconds=0.2)
     try:
         with opened(compute, folder) as door:
-            yield Rehearsal(compute, machines, User(door, folder, ssh_sources=(f"{machines.source}/32",)))
+            # The deployment's name is exported for every command, as docs/gce.md has it, site.yml among them.
+            exported = {"GCP_DEPLOYMENT": "staging"}
+            yield Rehearsal(compute, machines, User(door, folder, (f"{machines.source}/32",), exported))
     finally:
         machines.close()
     assert machines.traces() == []
@@ -82,7 +84,7 @@ def test_a_dry_run_makes_nothing(rehearsal: Rehearsal) -> None:
 
 def test_one_run_makes_a_machine_that_is_ready(rehearsal: Rehearsal) -> None:
     run = rehearsal.gce()
-    assert run.recap["barevision-1"]["unreachable"] == 0
+    assert run.recap["staging-1"]["unreachable"] == 0
     assert rehearsal.instance()["status"] == "RUNNING"
     assert rehearsal.url() == f"http://{rehearsal.machines.external_network[1]}"
 
@@ -114,7 +116,7 @@ def test_tags_labels_and_metadata_change_on_the_running_machine(rehearsal: Rehea
     assert rehearsal.instance()["tags"]["items"] == ["http-server", "https-server", "more"]
     assert rehearsal.instance()["labels"]["team"] == "blue"
     rehearsal.gce()
-    assert rehearsal.instance()["labels"] == {"barevision": "barevision", "role": "detector"}
+    assert rehearsal.instance()["labels"] == {"barevision": "staging", "role": "detector"}
     rehearsal.assert_predicts()
 
 
@@ -143,7 +145,7 @@ def test_another_machine_type_stops_and_starts_the_machine(rehearsal: Rehearsal)
 
 @long
 def test_a_machine_that_google_stopped_is_started_again(rehearsal: Rehearsal) -> None:
-    rehearsal.compute.answer("POST", f"{PLACE}/instances/barevision-1/stop", {}, None)
+    rehearsal.compute.answer("POST", f"{PLACE}/instances/staging-1/stop", {}, None)
     rehearsal.gce()
     rehearsal.assert_predicts()
 
@@ -151,27 +153,27 @@ def test_a_machine_that_google_stopped_is_started_again(rehearsal: Rehearsal) ->
 def test_a_second_machine_joins(rehearsal: Rehearsal) -> None:
     rehearsal.gce(gce_instance_count=2)
     listed = json.loads(rehearsal.user.inventory().stdout)
-    assert sorted(listed["barevision"]["hosts"]) == ["barevision-1", "barevision-2"]
+    assert sorted(listed["barevision"]["hosts"]) == ["staging-1", "staging-2"]
 
 
 @long
 def test_the_second_machine_predicts_too(rehearsal: Rehearsal) -> None:
     rehearsal.site()
-    rehearsal.assert_predicts("barevision-2")
+    rehearsal.assert_predicts("staging-2")
     assert rehearsal.site().changed == 0
     assert rehearsal.gce(gce_instance_count=2).changed == 0
 
 
 def test_a_machine_fewer_is_removed(rehearsal: Rehearsal) -> None:
-    rehearsal.gce()
-    assert not any("barevision-2" in trace for trace in rehearsal.machines.traces())
+    rehearsal.gce(gce_instance_may_delete=True)
+    assert not any("staging-2" in trace for trace in rehearsal.machines.traces())
     rehearsal.assert_predicts()
 
 
 @long
 def test_the_address_changes_under_the_machine(rehearsal: Rehearsal) -> None:
     before = rehearsal.url()
-    rehearsal.gce(gce_instance_address="ephemeral")
+    rehearsal.gce(gce_instance_address="ephemeral", gce_instance_may_delete=True)
     assert rehearsal.url() != before
     rehearsal.assert_predicts()
     rehearsal.gce()
@@ -179,7 +181,7 @@ def test_the_address_changes_under_the_machine(rehearsal: Rehearsal) -> None:
 
 def test_teardown_leaves_nothing(rehearsal: Rehearsal) -> None:
     run = rehearsal.user.playbook("playbooks/teardown.yml", "-e", "yes=true")
-    assert "Nothing of barevision is left in demo-project" in run.output
+    assert "Nothing of staging is left in demo-project" in run.output
     assert rehearsal.compute.left == []
     assert not any("nspawn" in trace for trace in rehearsal.machines.traces())
     assert json.loads(rehearsal.user.inventory().stdout)["_meta"]["hostvars"] == {}

@@ -98,6 +98,25 @@ def vm(make: Callable[..., dict]) -> None:
         ("POST", f"{ZONE}/disks", {**DISK, "sizeGb": "5"}, {}, 400, "at least that of the image"),
         ("POST", f"{ZONE}/disks", {**DISK, "sourceImage": "global/images/none"}, {}, 404, "none' was not found"),
         ("POST", f"{ZONE}/disks", {**DISK, "labels": {"A": "b"}}, {}, 400, "lower case"),
+        ("POST", f"{ZONE}/disks", {**DISK, "labels": {"a": 2026}}, {}, 400, "not of type 'string'"),
+        ("POST", f"{ZONE}/disks", {**DISK, "labels": {"a": True}}, {}, 400, "not of type 'string'"),
+        (
+            "POST",
+            "regions/us-central1/addresses",
+            {"name": "ip", "addressType": "INTERNAL", "networkTier": "PREMIUM"},
+            {},
+            400,
+            "type INTERNAL",
+        ),
+        (
+            "POST",
+            "global/images/own/setLabels",
+            {"labels": {}},
+            {"requestId": str(uuid.uuid4())},
+            400,
+            'Unknown name "requestId"',
+        ),
+        ("POST", "global/firewalls", {**RULE, "disabled": "false"}, {}, 400, "not of type 'boolean'"),
         ("POST", f"{ZONE}/instances", VM, {}, 404, "networks/net' was not found"),
     ],
 )
@@ -160,6 +179,34 @@ def test_a_rule_keeps_its_network_and_put_replaces_all(ask: Ask, make: Callable[
     make("PUT", "global/firewalls/rule", RULE)
     replaced = ask("GET", "global/firewalls/rule").json()
     assert (replaced["priority"], replaced.get("description"), replaced["sourceRanges"]) == (1000, None, ["0.0.0.0/0"])
+
+
+def test_google_fills_in_whom_a_rule_is_for_and_spells_protocols(ask: Ask, make: Callable[..., dict]) -> None:
+    make("POST", "global/networks", NET)
+    make("POST", "global/firewalls", {**RULE, "allowed": [{"IPProtocol": "TCP"}]})
+    ingress = ask("GET", "global/firewalls/rule").json()
+    assert (ingress["sourceRanges"], ingress["allowed"]) == (["0.0.0.0/0"], [{"IPProtocol": "tcp"}])
+    make("POST", "global/firewalls", {**RULE, "name": "out", "direction": "EGRESS"})
+    egress = ask("GET", "global/firewalls/out").json()
+    assert (egress.get("sourceRanges"), egress["destinationRanges"]) == (None, ["0.0.0.0/0"])
+
+
+def test_an_address_is_used_in_its_own_tier(ask: Ask, make: Callable[..., dict], vm: None) -> None:
+    make("POST", "regions/us-central1/addresses", {"name": "ip", "networkTier": "STANDARD"})
+    address = ask("GET", "regions/us-central1/addresses/ip").json()["address"]
+    add, nic = f"{ZONE}/instances/vm/addAccessConfig", {"networkInterface": "nic0"}
+    assert ask("POST", add, {"natIP": address}, **nic).status_code == 400
+    assert ask("POST", add, {"natIP": address, "networkTier": "STANDARD"}, **nic).status_code == 200
+
+
+def test_what_is_suspended_is_resumed_and_not_started(
+    ask: Ask, make: Callable[..., dict], compute: Compute, vm: None
+) -> None:
+    assert ask("POST", f"{ZONE}/instances/vm/resume", None).status_code == 400
+    compute.resources[f"projects/demo-project/{ZONE}/instances/vm"]["status"] = "SUSPENDED"
+    assert ask("POST", f"{ZONE}/instances/vm/start").status_code == 400
+    make("POST", f"{ZONE}/instances/vm/resume", None)
+    assert ask("GET", f"{ZONE}/instances/vm").json()["status"] == "RUNNING"
 
 
 def test_the_same_request_is_carried_out_once(ask: Ask, compute: Compute) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ _ON_PAPER = ("-i", "localhost,", "--limit", "localhost")
 
 @dataclass(frozen=True)
 class User:
-    """Somebody with a login, an ssh key and settings of their own. `folder` is theirs."""
+    """Somebody with a login, an ssh key, settings and environment variables of their own. `folder` is theirs."""
 
     door: Door
     folder: Path
     ssh_sources: tuple[str, ...] = ("198.51.100.0/24",)
+    exported: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "user@example.com", "-f", self.key]
@@ -54,7 +55,7 @@ class User:
             **variables,
         }
         extra = ("-i", str(INVENTORY), "-e", json.dumps(settings))
-        return run_playbook(playbook, *extra, *arguments, environment=self.door.environment)
+        return run_playbook(playbook, *extra, *arguments, environment={**self.door.environment, **self.exported})
 
     def gce(self, *arguments: str, **variables: Any) -> PlaybookRun:
         """Runs gce.yml, without the machines, which are only on paper."""
@@ -67,7 +68,13 @@ class User:
     def inventory(self, **environment: str) -> subprocess.CompletedProcess[str]:
         """Lists the inventory, as JSON."""
         command = [Path(sys.executable).with_name("ansible-inventory"), "-i", INVENTORY, "--list"]
-        whole = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), **self.door.environment, **environment}
+        whole = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(self.folder),
+            **self.door.environment,
+            **self.exported,
+            **environment,
+        }
         return subprocess.run(command, cwd=REPOSITORY, env=whole, capture_output=True, text=True, check=False)
 
 

@@ -332,7 +332,8 @@ def _ordered(fault: Fault, method: discovery.Method, body: Any) -> FailureError:
     # What has no name yet, or is many, belongs to the project.
     is_one = "name" in request.body or verb not in _PERMISSIONS
     path = request.path if is_one else f"projects/{PROJECT}"
-    return FailureError(fault.status, fault.reason, fault.message.replace("{action}", action).replace("{path}", path))
+    message = fault.message.replace("{action}", action).replace("{path}", path)
+    return FailureError(fault.status, fault.reason, message, fault.detail)
 
 
 def _size(request: Request) -> int:

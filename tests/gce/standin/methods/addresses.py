@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from tests.gce.standin.base import Effect, Request, Resource, path_of
@@ -14,20 +15,23 @@ if TYPE_CHECKING:
 
 
 ACCEPTED = {"insert": {"name", "description", "addressType", "networkTier", "labels"}}
+_INTERNAL_NETWORK = IPv4Network("10.200.0.0/24")
 
 
 def insert(compute: Compute, request: Request) -> Effect:
-    """Reserves one of TEST-NET-3."""
-    if request.body.get("addressType", "EXTERNAL") != "EXTERNAL":
-        raise NotImplementedError("internal addresses")
+    """Reserves one of the machines' external network, or one inside of Google."""
+    is_internal = request.body.get("addressType") == "INTERNAL"
+    if is_internal and "networkTier" in request.body:
+        raise invalid("Invalid value for field 'resource.networkTier': An address with type INTERNAL cannot have one.")
     defaults = {"addressType": "EXTERNAL", "networkTier": "PREMIUM"}
+    network = _INTERNAL_NETWORK if is_internal else compute.machines.external_network
     if "labels" in request.body:
         raise invalid("Invalid value for field 'resource.labels': labels of an address can only be set by setLabels.")
     address = compute.add(request.path, {**defaults, **request.body, **labelled({}), "status": "RESERVING"})
 
     def effect() -> None:
         with compute.lock:
-            address.update(address=free_address(compute), status="RESERVED")
+            address.update(address=free_address(compute, network), status="RESERVED")
 
     return effect
 
@@ -43,7 +47,7 @@ def delete(compute: Compute, request: Request) -> Effect:
 def take(compute: Compute, instance: Resource) -> None:
     """Gives a running instance its external address: the reserved one that it names, or else any."""
     for config in instance["networkInterfaces"][0].get("accessConfigs", []):
-        config.setdefault("natIP", free_address(compute))
+        config.setdefault("natIP", free_address(compute, compute.machines.external_network))
         if reserved := reservation(compute, config["natIP"]):
             reserved.update(status="IN_USE", users=[instance["selfLink"]])
 
@@ -61,8 +65,8 @@ def reservation(compute: Compute, address: str | None) -> Resource | None:
     return next((resource for resource in reserved if address and resource.get("address") == address), None)
 
 
-def free_address(compute: Compute) -> str:
-    """An external address that no resource has."""
+def free_address(compute: Compute, network: IPv4Network) -> str:
+    """An address of a network that no resource has."""
     with compute.lock:
         text = json.dumps(list(compute.resources.values()))
-        return next(str(host) for host in compute.machines.external_network.hosts() if f'"{host}"' not in text)
+        return next(str(host) for host in network.hosts() if f'"{host}"' not in text)

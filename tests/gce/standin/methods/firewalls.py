@@ -92,8 +92,12 @@ def _rule(compute: Compute, body: Resource) -> Resource:
         if not _TAG.fullmatch(tag):
             raise invalid(f"Invalid value for field 'resource.targetTags[0]': '{tag}'. Must be a match of a tag.")
     _check_ends(rule)
-    if rule["direction"] == "INGRESS" and not (rule.get("sourceRanges") or rule.get("sourceTags")):
-        rule["sourceRanges"] = ["0.0.0.0/0"]
+    ends = {"INGRESS": ("sourceRanges", "sourceTags", "sourceServiceAccounts"), "EGRESS": ("destinationRanges",)}
+    if not any(rule.get(name) for name in ends[rule["direction"]]):
+        rule[ends[rule["direction"]][0]] = ["0.0.0.0/0"]
+    for name in ("allowed", "denied"):
+        if name in rule:
+            rule[name] = [{**entry, "IPProtocol": entry["IPProtocol"].lower()} for entry in rule[name]]
     if not 0 <= rule["priority"] <= 65535:
         raise invalid(f"Invalid value for field 'resource.priority': '{rule['priority']}'. Must be less than 65536")
     return rule

@@ -228,6 +228,14 @@ def start(compute: Compute, request: Request) -> Effect:
     return effect
 
 
+def resume(compute: Compute, request: Request) -> Effect:
+    """Of a suspended one."""
+    instance = compute.find(request.path)
+    if instance["status"] != "SUSPENDED":
+        raise invalid(f"The instance must be suspended: it is {instance['status']}.", "resourceNotReady")
+    return lambda: _run(compute, instance)
+
+
 def stop(compute: Compute, request: Request) -> Effect:
     """An ephemeral address goes with it. What is stopped stays so."""
     instance = compute.find(request.path)
@@ -344,7 +352,13 @@ def _access_config(compute: Compute, request: Request, given: Resource) -> Resou
             f"Specified IP address is in-use and would result in a conflict: '{address}'", "invalidResourceUsage"
         )
     defaults = {"type": "ONE_TO_ONE_NAT", "name": "External NAT", "networkTier": "PREMIUM"}
-    return {"kind": "compute#accessConfig", **defaults, **given}
+    config = {"kind": "compute#accessConfig", **defaults, **given}
+    if reservation and reservation["networkTier"] != config["networkTier"]:
+        raise invalid(
+            f"The network tier of external IP address is {reservation['networkTier']}, that of the access config is "
+            f"{config['networkTier']}: they must be the same."
+        )
+    return config
 
 
 def _scheduling(given: Resource) -> Resource:

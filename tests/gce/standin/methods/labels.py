@@ -19,7 +19,8 @@ _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 def set_labels(compute: Compute, request: Request) -> Effect:
     """All labels, with the fingerprint of the old ones."""
     resource = compute.find(request.path)
-    if request.body.get("labelFingerprint") != resource["labelFingerprint"]:
+    # What was added by hand has the fingerprint of no labels, if nothing else was said.
+    if request.body.get("labelFingerprint") != resource.get("labelFingerprint", ""):
         message = "Labels fingerprint either invalid or resource labels have changed"
         raise FailureError(412, "conditionNotMet", message)
     labels = labelled(request.body.get("labels", {}))
