@@ -191,6 +191,22 @@ def test_a_site_with_a_name_of_its_own_is_not_the_default_one() -> None:
     assert nginx_values(text, "server_name") == ["detector.example other.example 127.0.0.1"]
 
 
+def test_tasks_have_no_proxy_unless_one_is_given() -> None:
+    assert Site().environment() == {}
+    assert Site(preflight_proxy=None).environment() == {}
+
+
+@pytest.mark.parametrize("exceptions", ["mirror.example,.example.org", ["mirror.example", ".example.org"]])
+def test_tasks_have_the_proxy_but_for_the_machine_itself_and_what_is_excepted(exceptions: object) -> None:
+    environment = Site(preflight_proxy="http://proxy.example:3128", preflight_no_proxy=exceptions).environment()
+
+    assert environment == {
+        "http_proxy": "http://proxy.example:3128",
+        "https_proxy": "http://proxy.example:3128",
+        "no_proxy": "localhost,127.0.0.1,::1,mirror.example,.example.org",
+    }
+
+
 def test_what_nginx_answers_itself_is_a_problem_document(site: Site) -> None:
     text = site.render("nginx", _SITE)
     bodies = dict(re.findall(r"^    (\d{3}) '(.+)';$", text, re.MULTILINE))
