@@ -1,0 +1,92 @@
+"""What the nginx role checks before it changes anything, in a copy of /etc/nginx that only the run sees."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.roles.rendering import ROOT, Site, environment
+from tests.roles.test_nginx import free_port
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="a run with an /etc/nginx of its own takes root"),
+    pytest.mark.skipif(not Path("/etc/nginx/sites-enabled").is_dir(), reason="nginx is not installed here"),
+]
+_HANDED = {"nginx_upstream_socket": "/run/s", "nginx_upstream_timeout": "60", "nginx_max_body_bytes": "1000"}
+
+
+@pytest.fixture
+def nginx_folder(tmp_path: Path) -> Path:
+    """A folder in place of /etc/nginx, where nobody has added anything."""
+    folder = tmp_path / "nginx"
+    shutil.copytree("/etc/nginx", folder, symlinks=True)
+    for path in (*(folder / "sites-enabled").iterdir(), *(folder / "conf.d").iterdir()):
+        path.unlink()
+    (folder / "sites-available" / "barevision").unlink(missing_ok=True)
+    return folder
+
+
+def check(folder: Path, **variables: str) -> str:
+    """What the checks say, in one line; empty where they let the role go on."""
+    tasks = [{"import_role": {"name": "nginx", "tasks_from": name}} for name in ("check_others", "check_site")]
+    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]
+    (folder.parent / "playbook.yml").write_text(yaml.safe_dump(play))
+    given = {"nginx_port": str(free_port())} | _HANDED | variables
+    done = subprocess.run(
+        [
+            *("unshare", "--mount", "sh", "-c", f'mount --bind {folder} /etc/nginx && exec "$@"', "sh"),
+            *(Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", folder.parent / "playbook.yml"),
+            *(word for name, value in given.items() for word in ("-e", f"{name}={value}")),
+        ],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "PLAY RECAP" in done.stdout, done.stdout + done.stderr
+    assert "changed=0 " in done.stdout
+    assert (done.returncode != 0) == ("fatal: " in done.stdout)
+    return " ".join(done.stdout.partition("fatal: ")[2].split()).replace("''", "'")
+
+
+def test_a_site_of_ours_goes_in_beside_others_and_over_the_one_before(nginx_folder: Path) -> None:
+    (nginx_folder / "conf.d" / "shop.conf").write_text("server { listen 8097; server_name shop.example; }")
+    before = Site(nginx_client_timeout=7, **_HANDED).render("nginx", "etc/nginx/sites-available/barevision")
+    # As the role wrote it before it sealed what it writes.
+    (nginx_folder / "sites-available" / "barevision").write_text(before)
+
+    assert check(nginx_folder, nginx_port="8097") == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("conf.d/mine.conf", "nonsense;", 'Mend it first: .*unknown directive "nonsense"'),
+        ("nginx.conf", "events {} http {}", "does not read /etc/nginx/sites-enabled, .*Add a line"),
+        (
+            "sites-enabled/shop",
+            "server { listen 8097; }",
+            "would take requests from /etc/nginx/sites-enabled/shop, which answers port 8097 .*nginx_server_name",
+        ),
+        (
+            "sites-available/barevision",
+            "server { listen 8097; } # by hand",
+            r"Somebody changed /etc/nginx/sites-available/barevision .*\['server { listen 8097; } # by hand'\]",
+        ),
+    ],
+    ids=["broken", "elsewhere", "nameless", "foreign"],
+)
+def test_the_role_stops_before_it_changes_what_is_not_its_own(
+    nginx_folder: Path, file: str, text: str, said: str
+) -> None:
+    (nginx_folder / file).write_text(text)
+
+    assert re.search(said, check(nginx_folder, nginx_port="8097"))
