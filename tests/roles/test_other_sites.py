@@ -1,4 +1,4 @@
-"""What the nginx role checks before it changes anything, in a copy of /etc/nginx that only the run sees."""
+"""The nginx role beside other sites, in a copy of /etc/nginx that only the run sees, and without systemd."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.roles.ansible import Run
 from tests.roles.rendering import ROOT, Site, environment
-from tests.roles.test_nginx import free_port
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="a run with an /etc/nginx of its own takes root"),
     pytest.mark.skipif(not Path("/etc/nginx/sites-enabled").is_dir(), reason="nginx is not installed here"),
 ]
+_STAND_INS = Path(__file__).parent / "standins"
+_SITE = Path("sites-available/barevision")
 _HANDED = {"nginx_upstream_socket": "/run/s", "nginx_upstream_timeout": "60", "nginx_max_body_bytes": "1000"}
 
 
@@ -29,16 +31,15 @@ def nginx_folder(tmp_path: Path) -> Path:
     shutil.copytree("/etc/nginx", folder, symlinks=True)
     for path in (*(folder / "sites-enabled").iterdir(), *(folder / "conf.d").iterdir()):
         path.unlink()
-    (folder / "sites-available" / "barevision").unlink(missing_ok=True)
+    (folder / _SITE).unlink(missing_ok=True)
     return folder
 
 
-def check(folder: Path, **variables: str) -> str:
-    """What the checks say, in one line; empty where they let the role go on."""
-    tasks = [{"import_role": {"name": "nginx", "tasks_from": name}} for name in ("check_others", "check_site")]
-    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]
+def converge(folder: Path, **variables: str) -> Run:
+    """Runs the role. /etc/nginx is `folder` meanwhile."""
+    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "roles": ["nginx"]}]
     (folder.parent / "playbook.yml").write_text(yaml.safe_dump(play))
-    given = {"nginx_port": str(free_port())} | _HANDED | variables
+    given = _HANDED | variables
     done = subprocess.run(
         [
             *("unshare", "--mount", "sh", "-c", f'mount --bind {folder} /etc/nginx && exec "$@"', "sh"),
@@ -46,24 +47,58 @@ def check(folder: Path, **variables: str) -> str:
             *(word for name, value in given.items() for word in ("-e", f"{name}={value}")),
         ],
         cwd=ROOT,
-        env=environment(),
+        env=environment() | {"PATH": f"{_STAND_INS}:/usr/sbin:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "PLAY RECAP" in done.stdout, done.stdout + done.stderr
-    assert "changed=0 " in done.stdout
-    assert (done.returncode != 0) == ("fatal: " in done.stdout)
-    return " ".join(done.stdout.partition("fatal: ")[2].split()).replace("''", "'")
+    return Run(done.returncode, done.stdout + done.stderr)
 
 
 def test_a_site_of_ours_goes_in_beside_others_and_over_the_one_before(nginx_folder: Path) -> None:
     (nginx_folder / "conf.d" / "shop.conf").write_text("server { listen 8097; server_name shop.example; }")
     before = Site(nginx_client_timeout=7, **_HANDED).render("nginx", "etc/nginx/sites-available/barevision")
     # As the role wrote it before it sealed what it writes.
-    (nginx_folder / "sites-available" / "barevision").write_text(before)
+    (nginx_folder / _SITE).write_text(before)
 
-    assert check(nginx_folder, nginx_port="8097") == ""
+    run = converge(nginx_folder, nginx_port="8097")
+
+    assert run.status == 0, run.output
+    assert "client_header_timeout 30s;" in (nginx_folder / _SITE).read_text()
+    assert [path.name for path in (nginx_folder / "sites-enabled").iterdir()] == ["barevision"]
+    again = converge(nginx_folder, nginx_port="8097")
+    assert (again.status, again.changed) == (0, 0), again.output
+
+
+def test_lines_of_certbot_stop_the_role_until_they_are_elsewhere(nginx_folder: Path) -> None:
+    assert converge(nginx_folder, nginx_port="8097").status == 0
+    site, own = nginx_folder / _SITE, nginx_folder / "barevision.d" / "own.conf"
+    line = "    listen 8443; # managed by Certbot"
+    changed = site.read_text().replace("    server_tokens off;", line)
+    site.write_text(changed)
+
+    refused = converge(nginx_folder, nginx_port="8097")
+
+    assert (refused.status, refused.changed) == (2, 0)
+    assert "Certbot changed /etc/nginx/sites-available/barevision" in refused.words
+    assert f"[''{line.strip()}'']" in refused.words
+    assert site.read_text() == changed
+    own.write_text(line)
+    site.unlink()
+    assert converge(nginx_folder, nginx_port="8097").status == 0
+    assert own.read_text() == line
+
+
+def test_lines_that_nginx_refuses_leave_the_site_as_it_was(nginx_folder: Path) -> None:
+    assert converge(nginx_folder, nginx_port="8097").status == 0
+    before = (nginx_folder / _SITE).read_text()
+    (nginx_folder / "barevision.d" / "own.conf").write_text("nonsense;")
+
+    run = converge(nginx_folder, nginx_port="8098")
+
+    assert run.status == 2
+    assert 'unknown directive "nonsense" in /etc/nginx/barevision.d/own.conf:1' in run.words
+    assert (nginx_folder / _SITE).read_text() == before
 
 
 @pytest.mark.parametrize(
@@ -79,7 +114,7 @@ def test_a_site_of_ours_goes_in_beside_others_and_over_the_one_before(nginx_fold
         (
             "sites-available/barevision",
             "server { listen 8097; } # by hand",
-            r"Somebody changed /etc/nginx/sites-available/barevision .*\['server { listen 8097; } # by hand'\]",
+            r"Somebody changed /etc/nginx/sites-available/barevision .*\[''server { listen 8097; } # by hand''\]",
         ),
     ],
     ids=["broken", "elsewhere", "nameless", "foreign"],
@@ -89,4 +124,9 @@ def test_the_role_stops_before_it_changes_what_is_not_its_own(
 ) -> None:
     (nginx_folder / file).write_text(text)
 
-    assert re.search(said, check(nginx_folder, nginx_port="8097"))
+    run = converge(nginx_folder, nginx_port="8097")
+
+    assert (run.status, run.changed) == (2, 0)
+    assert re.search(said, run.words)
+    assert (nginx_folder / file).read_text() == text
+    assert not (nginx_folder / "sites-enabled" / "barevision").exists()
