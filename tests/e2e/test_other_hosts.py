@@ -88,7 +88,7 @@ def host(lab: Lab) -> Iterator[Lab]:
         )
         write(lab, "/var/lib/cloud/seed/nocloud/meta-data", "instance-id: first-boot")
         write(lab, "/var/lib/cloud/seed/nocloud/user-data", USER_DATA)
-        write(lab, "/etc/cloud/cloud.cfg.d/90-own.cfg", "datasource_list: [NoCloud]\nnetwork: {config: disabled}")
+        write(lab, "/etc/cloud/cloud.cfg.d/99-own.cfg", "datasource_list: [NoCloud]\nnetwork: {config: disabled}")
         write(lab, "/usr/local/bin/hold-lock", HOLD_LOCK)
         # As with ipv6.disable=1 on the kernel's command line: neither NGINX nor what ssh runs can make such a socket.
         for service in ("ssh", "nginx"):
