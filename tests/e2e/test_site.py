@@ -172,17 +172,17 @@ def test_a_service_that_does_not_start_is_reported_with_its_journal(lab: Lab) ->
 
 
 def test_a_site_that_nginx_refuses_is_never_written(lab: Lab) -> None:
-    """Alone the site is right, but another site has the same port for itself."""
+    """The site itself is right, but not with the lines that somebody gave it."""
     machine = MACHINES[0]
-    other, digest = "/etc/nginx/sites-enabled/other", "sha256sum /etc/nginx/sites-available/barevision"
+    own, digest = "/etc/nginx/barevision.d/own.conf", "sha256sum /etc/nginx/sites-available/barevision"
     before = lab.ssh(machine, digest)
-    lab.ssh(machine, f"echo 'server {{ listen 8080 default_server; }}' | sudo tee {other}")
-    with pytest.raises(AssertionError, match=r"a duplicate default server for 0\.0\.0\.0:8080"):
+    lab.ssh(machine, f"echo 'nonsense;' | sudo tee {own}")
+    with pytest.raises(AssertionError, match=r'unknown\s+directive\s+\\*"nonsense'):
         lab.playbook("site.yml", "--limit", machine, "-e", "nginx_port=8080")
     assert lab.ssh(machine, digest) == before
-    lab.ssh(machine, "sudo nginx -t")
     assert_answers_rightly(lab, machine)
-    lab.ssh(machine, f"sudo rm {other}")
+    lab.ssh(machine, f"sudo rm {own}")
+    lab.ssh(machine, "sudo nginx -t")
     assert lab.playbook("site.yml", "--limit", machine).changed > 0
 
 

@@ -33,17 +33,19 @@ class Run:
 
 
 def run_role(role: str, folder: Path, *arguments: str, facts: dict | None = None, **variables: object) -> Run:
-    """Runs `role` on this machine with `variables`, its playbook in `folder`.
+    """Runs `role` on this machine with `variables`, its playbook in `folder`, with site.yml's environment.
 
     :param facts: in place of those that this machine has.
     """
+    site = read_yaml("site.yml")[0]
     tasks = [{"ansible.builtin.set_fact": {**facts, "cacheable": True}}] if facts else []
     play = [
         {
             "hosts": "localhost",
             "connection": "local",
             "gather_facts": not facts,
-            "gather_subset": read_yaml("site.yml")[0]["gather_subset"],
+            "gather_subset": site["gather_subset"],
+            "environment": site["environment"],
             "pre_tasks": tasks,
             "roles": [role],
         }
@@ -70,7 +72,13 @@ class HostRun:
 def run_on_hosts(folder: Path, hosts: dict[str, dict], tasks: list[dict], *arguments: str) -> dict[str, HostRun]:
     """Runs `tasks` on all `hosts`, each of them this machine with variables of its own. The playbook is in `folder`."""
     (folder / "inventory.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
-    play = {"hosts": "all", "connection": "local", "gather_facts": False, "tasks": tasks}
+    play = {
+        "hosts": "all",
+        "connection": "local",
+        "gather_facts": False,
+        "environment": read_yaml("site.yml")[0]["environment"],
+        "tasks": tasks,
+    }
     (folder / "playbook.yml").write_text(yaml.safe_dump([play]))
     ansible = Path(sys.executable).with_name("ansible-playbook")
     done = subprocess.run(

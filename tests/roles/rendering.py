@@ -58,12 +58,17 @@ class Site:
         # A role is found where ansible.cfg says, beside site.yml.
         loader.set_basedir(str(ROOT))
         play = Playbook.load(str(ROOT / "site.yml"), variable_manager=variables, loader=loader).get_plays()[0]
+        self._play = play
         self._variables = variables.get_vars(play=play, host=host) | _FACTS
         self._loader = loader
 
     @cached_property
     def _templar(self) -> Templar:
         return Templar(loader=self._loader, variables=self._variables)
+
+    def environment(self) -> dict[str, str]:
+        """What tasks have in their environment, beside their own."""
+        return self._templar.template(self._play.environment)
 
     def value(self, name: str) -> object:
         """What the variable `name` comes to."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +14,8 @@ import pytest
 
 from tests.roles.ansible import HostRun, run_on_hosts
 from tests.roles.rendering import Site
+from tests.support.proxy import proxy
+from tests.support.serving import running
 
 _NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="the role makes files that are root's")
 
@@ -53,6 +57,10 @@ def folder(checkout: Path) -> Path:
     return checkout.parent
 
 
+class _Files(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None: ...
+
+
 @pytest.fixture(scope="module")
 def runs(checkout: Path, commits: dict[str, str], folder: Path) -> dict[str, HostRun]:
     """What came of finding a commit and unpacking it, on several machines in one run."""
@@ -77,12 +85,16 @@ def runs(checkout: Path, commits: dict[str, str], folder: Path) -> dict[str, Hos
         # Was given the first commit before the repository had the second.
         "again": there,
         "missing": there | {"app_version": "nothing"},
+        # Nobody but the proxy knows where this is.
+        "proxied": {"app_repository": "http://git.example/repository.git"},
     }
     hosts = {
         name: {
             "app_root": str(folder / f"root-{name}"),
             "app_repository": "",
             "ansible_become_method": "su",
+            "preflight_proxy": "",
+            "preflight_no_proxy": "",
             **variables,
         }
         for name, variables in machines.items()
@@ -105,7 +117,14 @@ def runs(checkout: Path, commits: dict[str, str], folder: Path) -> dict[str, Hos
             ("checkout_release.yml", "true"),
         )
     ]
-    with pytest.MonkeyPatch.context() as patch:
+    git("update-server-info", folder=folder / "repository.git")
+    files = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=folder))
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        running(files),
+        proxy(hosts={"git.example": ("127.0.0.1", files.server_port)}) as company,
+    ):
+        hosts["proxied"]["preflight_proxy"] = company.url
         # The user's own settings could trust a checkout of somebody else's.
         patch.setenv("HOME", str(folder))
         patch.setenv("TMPDIR", str(folder / "tmp"))
@@ -129,6 +148,7 @@ class TestCheckout:
             "tag": "first",
             "commit": "first",
             "again": "second",
+            "proxied": "second",
         }.items(),
     )
     def test_the_commit_is_a_release_with_its_marker(

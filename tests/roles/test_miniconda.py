@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.roles.ansible import Run, run_role
+from tests.support.proxy import PASSWORD_IN_ADDRESS, proxy
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _DOWNLOADS = Path("/var/tmp")
@@ -51,7 +53,7 @@ def mirror() -> Iterator[Mirror]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             offered.asked.append(self.path)
-            content = offered.files.get(self.path)
+            content = offered.files.get(self.path.removeprefix("/miniconda"))
             if content is None:
                 self.send_error(404)
                 return
@@ -145,6 +147,20 @@ def test_from_nothing_to_an_upgrade(machine: Machine) -> None:
     assert len(machine.calls("conda")) == 1
     subprocess.run([app / "bin" / "python", "-c", "import ssl"], check=True)
     assert not machine.left()
+
+
+def test_everything_is_fetched_through_the_proxy(machine: Machine) -> None:
+    address = urlsplit(machine.mirror.url)
+    with proxy(hosts={"mirror.example": (address.hostname, address.port)}) as company:
+        way = {"preflight_proxy": company.url, "preflight_no_proxy": []}
+        run = machine.converge("py3_1", "-vv", miniconda_base_url="http://mirror.example/miniconda", **way)
+
+    assert run.status == 0, run.output
+    assert company.asked == {"GET mirror.example:80"}
+    assert (machine.prefix / "conda.proxies").read_text().splitlines() == [
+        f"{company.url} but for localhost,127.0.0.1,::1"
+    ]
+    assert PASSWORD_IN_ADDRESS not in run.output
 
 
 def test_a_wrong_hash_installs_nothing(machine: Machine) -> None:

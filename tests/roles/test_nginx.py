@@ -98,7 +98,10 @@ def nginx(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nginx]:
         app_max_body_bytes=_LIMIT, gunicorn_socket=str(upstream), nginx_port=port, nginx_client_timeout=5, **own
     )
     text = site.render("nginx", "etc/nginx/sites-available/barevision")
+    text = text.replace("/etc/nginx/barevision.d", str(tmp_path / "own"))
     (tmp_path / "site").write_text(text.replace("/var/log/nginx/access.log", str(tmp_path / "access.log")))
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.conf").write_text("location = /own { return 200 mine; }")
     folders = "".join(
         f"{name}_temp_path {tmp_path}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -146,6 +149,14 @@ def test_what_the_app_answers_passes_unchanged(nginx: Nginx) -> None:
 
 def test_nginx_listens_on_ipv6_as_well(nginx: Nginx) -> None:
     assert requests.get(f"http://[::1]:{nginx.address[1]}", timeout=10).status_code == 200
+
+
+def test_lines_of_the_users_own_are_part_of_the_site(nginx: Nginx) -> None:
+    answer = requests.get(f"{nginx.url}/own", timeout=10)
+
+    assert answer.text == "mine"
+    assert answer.headers["X-Request-ID"]
+    assert nginx.seen == []
 
 
 def test_a_body_up_to_the_limit_passes(nginx: Nginx) -> None:

@@ -42,6 +42,17 @@ _MACHINES: dict[str, tuple[dict, dict, list[str]]] = {
         ["Python 3.10 (Ubuntu 22.04's own)", "needs 3.11 or later", "Set app_environment: conda"],
     ),
     "venv": ({}, {"preflight_environment": "venv"}, []),
+    "proxy": ({}, {"preflight_proxy": "http://clerk:s%40cret@proxy.example:3128/"}, []),
+    "proxy-address": ({}, {"preflight_proxy": "http://[2001:db8::1]:3128"}, []),
+    "proxy-unset": ({}, {"preflight_proxy": None}, []),
+    "proxy-bare": ({}, {"preflight_proxy": "proxy.example:3128"}, ["is proxy.example:3128, expected http://HOST:PORT"]),
+    "proxy-secret": (
+        {},
+        {"preflight_proxy": "http://clerk:s@cret@proxy.example:3128"},
+        ["is ...@proxy.example:3128, expected", "%40 for @"],
+    ),
+    "proxy-socks": ({}, {"preflight_proxy": "socks5://proxy.example:1080"}, ["by https or SOCKS are not possible"]),
+    "proxy-https": ({}, {"preflight_proxy": "https://proxy.example"}, ["by https or SOCKS are not possible"]),
     "misspelt": ({}, {"preflight_model": "yolo9000"}, ["unknown model 'yolo9000'", "yolov3-tiny"]),
     "unverified": ({}, {"preflight_model": "yolov4-csp"}, ["Set app_model_sha256", "yolov4-csp must have"]),
     "sized": ({}, {"preflight_model": "yolov3-tiny@608"}, []),
@@ -136,6 +147,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "preflight_environment_bytes": 1,
             "preflight_conda_bytes": 1,
             "preflight_system_memory_bytes": 1,
+            "preflight_proxy": "",
             **{name.strip("_"): read_yaml("roles/preflight/vars/main.yml")[name] for name in _BOUNDS},
             **variables,
         }
@@ -166,3 +178,4 @@ def test_a_machine_passes_or_is_told_what_to_do(checked: dict[str, str], machine
     assert bool(checked[machine]) == bool(expected), checked[machine]
     for sentence in expected:
         assert sentence in checked[machine]
+    assert "cret" not in checked[machine]

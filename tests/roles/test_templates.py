@@ -190,6 +190,35 @@ def test_paths_agree(site: Site) -> None:
     assert service["User"] == service["Group"] == site.value("app_user")
 
 
+def test_nginx_takes_no_ipv6_address_where_there_is_none() -> None:
+    assert nginx_values(Site().render("nginx", _SITE), "listen") == ["80 default_server", "[::]:80 default_server"]
+    assert nginx_values(Site(__nginx_ipv6={"rc": 1}).render("nginx", _SITE), "listen") == ["80 default_server"]
+
+
+def test_a_site_with_a_name_of_its_own_is_not_the_default_one() -> None:
+    text = Site(nginx_server_name="detector.example other.example", nginx_port="8080").render("nginx", _SITE)
+
+    assert nginx_values(text, "listen") == ["8080", "[::]:8080"]
+    # By its address the machine asks itself.
+    assert nginx_values(text, "server_name") == ["detector.example other.example 127.0.0.1"]
+
+
+def test_tasks_have_no_proxy_unless_one_is_given() -> None:
+    assert Site().environment() == {}
+    assert Site(preflight_proxy=None).environment() == {}
+
+
+@pytest.mark.parametrize("exceptions", ["mirror.example,.example.org", ["mirror.example", ".example.org"]])
+def test_tasks_have_the_proxy_but_for_the_machine_itself_and_what_is_excepted(exceptions: object) -> None:
+    environment = Site(preflight_proxy="http://proxy.example:3128", preflight_no_proxy=exceptions).environment()
+
+    assert environment == {
+        "http_proxy": "http://proxy.example:3128",
+        "https_proxy": "http://proxy.example:3128",
+        "no_proxy": "localhost,127.0.0.1,::1,mirror.example,.example.org",
+    }
+
+
 def test_what_nginx_answers_itself_is_a_problem_document(site: Site) -> None:
     text = site.render("nginx", _SITE)
     bodies = dict(re.findall(r"^    (\d{3}) '(.+)';$", text, re.MULTILINE))

@@ -33,6 +33,7 @@ set -eu
 fail() { echo "CondaError: $*" >&2; exit 1; }
 root=$(dirname "$(dirname "$0")")
 echo "$*" >>"$root/conda.calls"
+echo "${https_proxy-} but for ${no_proxy-}" >>"$root/conda.proxies"
 [ $# = 9 ] || fail "expected 9 arguments, got $#: $*"
 [ "$1 $2 $3 $4" = "create --yes --quiet --prefix" ] || fail "unknown call: $*"
 [ "$6 $7" = "--override-channels --channel" ] || fail "CondaToSNonInteractiveError: Terms of Service have not been accepted"

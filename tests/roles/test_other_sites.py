@@ -1,0 +1,132 @@
+"""The nginx role beside other sites, in a copy of /etc/nginx that only the run sees, and without systemd."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.roles.ansible import Run
+from tests.roles.rendering import ROOT, Site, environment
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="a run with an /etc/nginx of its own takes root"),
+    pytest.mark.skipif(not Path("/etc/nginx/sites-enabled").is_dir(), reason="nginx is not installed here"),
+]
+_STAND_INS = Path(__file__).parent / "standins"
+_SITE = Path("sites-available/barevision")
+_HANDED = {"nginx_upstream_socket": "/run/s", "nginx_upstream_timeout": "60", "nginx_max_body_bytes": "1000"}
+
+
+@pytest.fixture
+def nginx_folder(tmp_path: Path) -> Path:
+    """A folder in place of /etc/nginx, where nobody has added anything."""
+    folder = tmp_path / "nginx"
+    shutil.copytree("/etc/nginx", folder, symlinks=True)
+    for path in (*(folder / "sites-enabled").iterdir(), *(folder / "conf.d").iterdir()):
+        path.unlink()
+    (folder / _SITE).unlink(missing_ok=True)
+    return folder
+
+
+def converge(folder: Path, **variables: str) -> Run:
+    """Runs the role. /etc/nginx is `folder` meanwhile."""
+    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "roles": ["nginx"]}]
+    (folder.parent / "playbook.yml").write_text(yaml.safe_dump(play))
+    given = _HANDED | variables
+    done = subprocess.run(
+        [
+            *("unshare", "--mount", "sh", "-c", f'mount --bind {folder} /etc/nginx && exec "$@"', "sh"),
+            *(Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", folder.parent / "playbook.yml"),
+            *(word for name, value in given.items() for word in ("-e", f"{name}={value}")),
+        ],
+        cwd=ROOT,
+        env=environment() | {"PATH": f"{_STAND_INS}:/usr/sbin:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout + done.stderr)
+
+
+def test_a_site_of_ours_goes_in_beside_others_and_over_the_one_before(nginx_folder: Path) -> None:
+    (nginx_folder / "conf.d" / "shop.conf").write_text("server { listen 8097; server_name shop.example; }")
+    before = Site(nginx_client_timeout=7, **_HANDED).render("nginx", "etc/nginx/sites-available/barevision")
+    # As the role wrote it before it sealed what it writes.
+    (nginx_folder / _SITE).write_text(before)
+
+    run = converge(nginx_folder, nginx_port="8097")
+
+    assert run.status == 0, run.output
+    assert "client_header_timeout 30s;" in (nginx_folder / _SITE).read_text()
+    assert [path.name for path in (nginx_folder / "sites-enabled").iterdir()] == ["barevision"]
+    again = converge(nginx_folder, nginx_port="8097")
+    assert (again.status, again.changed) == (0, 0), again.output
+
+
+def test_lines_of_certbot_stop_the_role_until_they_are_elsewhere(nginx_folder: Path) -> None:
+    assert converge(nginx_folder, nginx_port="8097").status == 0
+    site, own = nginx_folder / _SITE, nginx_folder / "barevision.d" / "own.conf"
+    line = "    listen 8443; # managed by Certbot"
+    changed = site.read_text().replace("    server_tokens off;", line)
+    site.write_text(changed)
+
+    refused = converge(nginx_folder, nginx_port="8097")
+
+    assert (refused.status, refused.changed) == (2, 0)
+    assert "Certbot changed /etc/nginx/sites-available/barevision" in refused.words
+    assert f"[''{line.strip()}'']" in refused.words
+    assert site.read_text() == changed
+    own.write_text(line)
+    site.unlink()
+    assert converge(nginx_folder, nginx_port="8097").status == 0
+    assert own.read_text() == line
+
+
+def test_lines_that_nginx_refuses_leave_the_site_as_it_was(nginx_folder: Path) -> None:
+    assert converge(nginx_folder, nginx_port="8097").status == 0
+    before = (nginx_folder / _SITE).read_text()
+    (nginx_folder / "barevision.d" / "own.conf").write_text("nonsense;")
+
+    run = converge(nginx_folder, nginx_port="8098")
+
+    assert run.status == 2
+    assert 'unknown directive "nonsense" in /etc/nginx/barevision.d/own.conf:1' in run.words
+    assert (nginx_folder / _SITE).read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("conf.d/mine.conf", "nonsense;", 'Mend it first: .*unknown directive "nonsense"'),
+        ("nginx.conf", "events {} http {}", "does not read /etc/nginx/sites-enabled, .*Add a line"),
+        (
+            "sites-enabled/shop",
+            "server { listen 8097; }",
+            "would take requests from /etc/nginx/sites-enabled/shop, which answers port 8097 .*nginx_server_name",
+        ),
+        (
+            "sites-available/barevision",
+            "server { listen 8097; } # by hand",
+            r"Somebody changed /etc/nginx/sites-available/barevision .*\[''server { listen 8097; } # by hand''\]",
+        ),
+    ],
+    ids=["broken", "elsewhere", "nameless", "foreign"],
+)
+def test_the_role_stops_before_it_changes_what_is_not_its_own(
+    nginx_folder: Path, file: str, text: str, said: str
+) -> None:
+    (nginx_folder / file).write_text(text)
+
+    run = converge(nginx_folder, nginx_port="8097")
+
+    assert (run.status, run.changed) == (2, 0)
+    assert re.search(said, run.words)
+    assert (nginx_folder / file).read_text() == text
+    assert not (nginx_folder / "sites-enabled" / "barevision").exists()
