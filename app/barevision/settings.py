@@ -16,8 +16,6 @@ from barevision.errors import SettingsError
 PREFIX = "BAREVISION_"
 #: Names the file with a service's settings, for serving/reload.py. It is not a setting itself.
 SETTINGS_FILE = "BAREVISION_SETTINGS_FILE"
-#: Names a deployment for plugins/inventory/gce.py: a shell that has it set runs the command line, too.
-_DEPLOYMENT = "BAREVISION_DEPLOYMENT"
 #: Read by the tests, not by the service.
 _TEST_PREFIX = "BAREVISION_TEST_"
 
@@ -125,7 +123,7 @@ def load_settings(**overrides: object) -> Settings:
         for name in os.environ
         if name.upper().startswith(PREFIX)
         and not name.startswith(_TEST_PREFIX)
-        and name.upper() not in {*known, SETTINGS_FILE, _DEPLOYMENT}
+        and name.upper() not in {*known, SETTINGS_FILE}
     ]
     if unknown:
         raise SettingsError(f"unknown setting {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")

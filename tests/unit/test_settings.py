@@ -44,7 +44,6 @@ def test_an_unknown_variable_is_refused_with_the_known_ones(monkeypatch: pytest.
 
 def test_variables_of_the_tests_and_of_other_programs_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BAREVISION_TEST_ASSETS", "/somewhere")
-    monkeypatch.setenv("BAREVISION_DEPLOYMENT", "staging")
     monkeypatch.setenv("VISION_MODEL", "yolov3")
     assert load_settings().model == "roadsigns"
 

@@ -162,8 +162,8 @@ def test_a_file_that_goes_while_it_is_looked_at_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     folder = write_model(tmp_path / "mine")
-    for golden in ("golden.jpg", "golden.json"):
-        (folder / golden).write_text("[]")
+    for file in ("golden.jpg", "golden.json"):
+        (folder / file).write_text("[]")
     is_file = Path.is_file
 
     def take_away_what_was_seen(path: Path) -> bool:
