@@ -179,6 +179,15 @@ def test_another_program_on_the_port_is_named(host: Lab, company: Proxy) -> None
     host.ssh(HOST, "sudo systemctl stop other")
 
 
+def test_ipv6_that_comes_later_is_listened_on(host: Lab, company: Proxy) -> None:
+    host.ssh(HOST, "sudo rm /etc/systemd/system/{ssh,nginx}.service.d/no-ipv6.conf")
+    reboot(host)
+
+    site(host, company, tags="nginx,smoke")
+
+    assert "[::]:80" in host.ssh(HOST, "ss --tcp --listening --numeric 'sport = :80'")
+
+
 def test_a_default_site_that_somebody_changed_is_left_alone(host: Lab, company: Proxy) -> None:
     host.ssh(HOST, "sudo ln --symbolic /etc/nginx/sites-available/default /etc/nginx/sites-enabled/default")
     write(host, "/var/www/html/index.html", "a page of somebody's")
@@ -226,12 +235,3 @@ class _Named(HTTPAdapter):
         context = ssl.create_default_context(cafile=self._authority)
         names = {"server_hostname": "detector.example", "assert_hostname": "detector.example"}
         super().init_poolmanager(*args, ssl_context=context, **names, **kwargs)
-
-
-def test_ipv6_that_comes_later_is_listened_on(host: Lab, company: Proxy) -> None:
-    host.ssh(HOST, "sudo rm /etc/systemd/system/{ssh,nginx}.service.d/no-ipv6.conf")
-    reboot(host)
-
-    site(host, company, tags="nginx,smoke")
-
-    assert "[::]:80" in host.ssh(HOST, "ss --tcp --listening --numeric 'sport = :80'")
