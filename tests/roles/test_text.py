@@ -66,6 +66,12 @@ _KNOWN: dict[str, Any] = {
     "__app_smoke": {"stderr": ""},
     "__preflight_needs": {"error": "", "name": "m", "verified": True, "disk_bytes": 1, "memory_bytes": 1},
     "__preflight_conda": {"stat": {"exists": False}},
+    "__nginx_default": {"stat": {"exists": False}},
+    "__nginx_linked": {"stat": {"exists": False}},
+    "__nginx_listening": {"stdout": ""},
+    "__nginx_others": {"stdout": "", "stderr": "", "rc": 0},
+    "__nginx_present": {"stat": {"exists": False}},
+    "__nginx_read": {"content": ""},
     "__lab_machine_pip_config": {"stdout_lines": []},
     "__lab_machine_key": {"public_key": "k"},
 }
@@ -74,11 +80,12 @@ _KNOWN: dict[str, Any] = {
 class Scope:
     """The files of roles that are run together, and the variables that they have unless somebody says otherwise."""
 
-    def __init__(self, roles: Collection[str], given: Mapping[str, Any]) -> None:
+    def __init__(self, roles: Collection[str], given: Mapping[str, Any], environment: str = "") -> None:
         find_plugins()
         self._loader = DataLoader()
         self._loader.set_basedir(str(ROOT))
         self._folders = [ROOT / "roles" / role for role in roles]
+        self._environment = environment
         specs = [read_yaml("roles", role, "meta", "argument_specs.yml")["argument_specs"] for role in roles]
         self.options = {
             name: option for spec in specs for entry in spec.values() for name, option in entry["options"].items()
@@ -97,6 +104,8 @@ class Scope:
         """What everything comes to that depends on `option`, if that is `given`, by where it stands."""
         dependent = self._dependent({option}, self._variables)
         found = {}
+        for place, value in self._uses_in({"vars": {}, "environment": self._environment}, dependent, {option: given}):
+            found[f"site.yml: {place}"] = value
         for folder in self._folders:
             for path in sorted(folder.rglob("*.j2")):
                 if _mentions(path.read_text("utf-8"), dependent):
@@ -160,13 +169,14 @@ def _texts(part: Any, place: str = "", is_condition: bool = False) -> Iterator[t
 def _scopes() -> tuple[Scope, Scope]:
     """site.yml's roles with what it hands to each, and the lab's."""
     loader = DataLoader()
-    site = loader.load_from_file(str(ROOT / "site.yml"), trusted_as_template=True)[0]["vars"]
+    play = loader.load_from_file(str(ROOT / "site.yml"), trusted_as_template=True)[0]
+    site = play["vars"] | {"preflight_proxy": "http://192.0.2.1:3128"}
     lab = [
         loader.load_from_file(str(path), trusted_as_template=True)
         for path in sorted((ROOT / "inventory/lab/group_vars").glob("*.yml"))
     ]
     lab.append({"lab_machine_machines": [_MACHINE], "__lab_machine": _MACHINE})
-    return Scope(SITE_ROLES, site), Scope(
+    return Scope(SITE_ROLES, site, play["environment"]), Scope(
         ["lab_machine"], {name: value for file in lab for name, value in file.items()}
     )
 
