@@ -297,7 +297,7 @@ def test_killing_every_process_of_the_service_loses_no_request(lab: Lab) -> None
 
 def test_what_is_damaged_is_named_and_made_again(lab: Lab) -> None:
     machine = MACHINES[0]
-    model = lab.ssh(machine, "sudo sh -c 'ls /var/lib/barevision/models/roadsigns/*.onnx'")
+    model = lab.ssh(machine, r"""sudo grep -o '/[^"]*\.onnx' /opt/barevision/current/.proven""")
     lab.ssh(machine, f"printf X | sudo dd of={model} bs=1 seek=1000 conv=notrunc && sudo systemctl restart barevision")
     wait_until(lambda: f"{model} is damaged" in journal(lab, machine), "the service says what is wrong")
     files = "sudo find /opt/barevision/current/app -type f"

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
+import torch
+from torch import nn
+from ultralytics import YOLO
+from ultralytics.data.augment import LetterBox
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import nms
 
 from barevision.detection.selection import class_colors
 from barevision.detector import Detector, load_detector
 from barevision.models.catalogue import find_source
 from barevision.objects import Detection, differences
 from barevision.settings import load_settings
-
-# Before its import: it would install packages, and ask the network whether there is one.
-os.environ["YOLO_AUTOINSTALL"] = "false"
-os.environ["YOLO_OFFLINE"] = "true"
-_WHY = "needs PyTorch and ultralytics, which are not in requirements.txt: run make test-exports"
-torch = pytest.importorskip("torch", reason=_WHY)
-pytest.importorskip("ultralytics", reason=_WHY)
-
-from torch import nn  # noqa: E402
-from ultralytics import YOLO  # noqa: E402
-from ultralytics.data.augment import LetterBox  # noqa: E402
-from ultralytics.nn.tasks import DetectionModel  # noqa: E402
-from ultralytics.utils import nms  # noqa: E402
 
 SIZE = (256, 320)
 CONFIDENCE = 0.25

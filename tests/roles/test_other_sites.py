@@ -21,7 +21,12 @@ pytestmark = [
 ]
 _STAND_INS = Path(__file__).parent / "standins"
 _SITE = Path("sites-available/barevision")
-_HANDED = {"nginx_upstream_socket": "/run/s", "nginx_upstream_timeout": "60", "nginx_max_body_bytes": "1000"}
+_HANDED = {
+    "nginx_upstream_socket": "/run/s",
+    "nginx_upstream_timeout": "60",
+    "nginx_max_body_bytes": "1000",
+    "nginx_cors_origins": "[]",
+}
 
 
 @pytest.fixture
