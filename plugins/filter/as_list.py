@@ -15,7 +15,8 @@ short_description: Makes a list of what a variable of the type list may be given
 description:
   - What C(-e NAME=VALUE) hands over is text. A role's argument specs take it for a list, since it can be made one, but
     the role still gets the text.
-  - Takes JSON, and elements that are separated by commas. A list stays as it is, and an empty text is an empty list.
+  - Takes JSON, and elements that are separated by commas, in brackets and quotes or not. A list stays as it is. An
+    empty text and null are an empty list.
 options:
   _input:
     description: A list, or a text.
@@ -43,14 +44,21 @@ def as_list(value: Any) -> list[Any]:
     :raises AnsibleFilterError: `value` can't be a list.
     """
     try:
-        if isinstance(value, str) and value.strip().startswith("["):
-            return json.loads(value)
-        elements = check_type_list(value)
+        if not isinstance(value, str):
+            return [] if value is None else check_type_list(value)
+        text = value.strip()
+        if text.startswith("["):
+            try:
+                return json.loads(text)
+            except ValueError:
+                # As Python and YAML write lists, too. YAML itself would take the colons of IPv6 for its own.
+                if not text.endswith("]"):
+                    raise
+                text = text[1:-1]
+        elements = (element.strip(" \t\n'\"") for element in text.split(","))
     except (TypeError, ValueError) as error:
         raise AnsibleFilterError(f"{value!r} is no list: {error}") from None
-    if not isinstance(value, str):
-        return elements
-    return [element.strip() for element in elements if element.strip()]
+    return [element for element in elements if element]
 
 
 class FilterModule:

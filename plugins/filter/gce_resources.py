@@ -236,20 +236,6 @@ def host_keys(readings: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
-def listed(value: Any) -> list[Any]:
-    """A list of texts, each once, also of the text that `-e name=value` hands over.
-
-    :param value: a list; a text with commas between its elements, in brackets or not; or a single element. What has no
-        text, such as a list in the list, stays as it is: `mistakes` names it.
-    """
-    if isinstance(value, str):
-        parts = (part.strip(" '\"") for part in value.strip().strip("[]").split(","))
-        value = [part for part in parts if part]
-    elements = value if isinstance(value, list) else [] if value is None else [value]
-    found = [_text(element, "true", "false") for element in elements]
-    return [text for number, text in enumerate(found) if text not in found[:number]]
-
-
 def texts(value: Any, true: str, false: str) -> dict[str, Any]:
     """A dictionary whose values are texts, as Google has labels and metadata.
 
@@ -338,7 +324,6 @@ class FilterModule:
             "gce_remaining": remaining,
             "gce_removals": removals,
             "gce_host_keys": host_keys,
-            "gce_list": listed,
             "gce_texts": texts,
             "gce_mistakes": mistakes,
         }

@@ -85,7 +85,12 @@ def test_the_filters_are_given_the_role_s_settings() -> None:
         variable = "_gce_instance_mark" if name == "mark" else f"gce_instance_{name}"
         # `-e` gives strings, which are true in a condition of Python, and no numbers, lists or dictionaries.
         kind = "" if name == "mark" else OPTIONS[variable]["type"]
-        filters = {"bool": " | bool", "int": " | int", "list": " | gce_list", "dict": " | gce_texts("}
+        filters = {
+            "bool": " | bool",
+            "int": " | int",
+            "list": " | as_list | map('string') | unique",
+            "dict": " | gce_texts(",
+        }
         assert value.startswith(f"{{{{ {variable}{filters.get(kind, ' }}')}")
     # These are not Google's business.
     others = {"project", "known_hosts", "may_stop", "may_delete", "timeout"}

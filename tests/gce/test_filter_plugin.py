@@ -12,7 +12,6 @@ from plugins.filter.gce_resources import (
     foreign,
     host_keys,
     instances,
-    listed,
     mistakes,
     remaining,
     removals,
@@ -173,27 +172,6 @@ def test_what_somebody_else_made_is_no_surplus() -> None:
         ),
         "zones/europe-west1-b/disks/my-data",
     ]
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (["a", "b", "a"], ["a", "b"]),
-        ("a,b", ["a", "b"]),
-        (" a , b ", ["a", "b"]),
-        ('["a", "b"]', ["a", "b"]),
-        ("[::/0]", ["::/0"]),
-        ("", []),
-        ("[]", []),
-        (None, []),
-        ([2026, True], ["2026", "true"]),
-        (7, ["7"]),
-        # What has no text is left to `mistakes`.
-        ([["a"], ["a"]], [["a"]]),
-    ],
-)
-def test_a_list_may_be_a_text(value: Any, expected: list[str]) -> None:
-    assert listed(value) == expected
 
 
 TEXTS = {"year": "2026", "half": "0.5", "prod": "yes", "test": "no", "empty": "", "a": "b"}
