@@ -72,24 +72,8 @@ def decode_reduced(
         (height, width); in full if None.
     """
     header = read_header(data)
-    for what, (width, height) in (("picture has", header.size), ("picture's tiles have", header.tile)):
-        pixels = width * height
-        if pixels > max_pixels:
-            raise PictureTooLargeError(f"the {what} {width}x{height} = {pixels} pixels, allowed are {max_pixels}")
-        if pixels * header.pixel_bytes > max_pixels * _PIXEL_BYTES:
-            raise PictureTooLargeError(
-                f"the {what} {width}x{height} = {pixels} pixels of {header.pixel_bytes} bytes each, allowed are "
-                f"{max_pixels * _PIXEL_BYTES} bytes; save it with 8 bits for each colour"
-            )
+    _check_size(header, len(data), max_pixels, max_side)
     width, height = header.size
-    if header.run_lengths and max(width * height, len(data)) > max_pixels * _RUN_LENGTHS_PER_LIMIT:
-        raise PictureTooLargeError(
-            f"the picture has {width}x{height} pixels as run lengths, allowed are "
-            f"{max_pixels * _RUN_LENGTHS_PER_LIMIT:.0f} pixels and bytes; save it without compression"
-        )
-    if max_side and max(width, height) > max_side:
-        raise SideTooLongError(f"the picture has {width}x{height} pixels, allowed are {max_side} a side")
-
     is_sideways = header.orientation in _SIDEWAYS
     if header.format == "JPEG":
         check_jpeg_scans(header.data, width * height, max_pixels)
@@ -121,6 +105,27 @@ def encode_image(image: np.ndarray, extension: str) -> bytes:
         raise SideTooLongError(f"{width}x{height} pixels, but a {extension} picture may have {allowed} a side")
     _, data = cv2.imencode(extension, image)
     return data.tobytes()
+
+
+def _check_size(header: Header, length: int, max_pixels: int, max_side: int | None) -> None:
+    """Raises `PictureTooLargeError` for a picture of `length` bytes that would take too much memory or time."""
+    for what, (width, height) in (("picture has", header.size), ("picture's tiles have", header.tile)):
+        pixels = width * height
+        if pixels > max_pixels:
+            raise PictureTooLargeError(f"the {what} {width}x{height} = {pixels} pixels, allowed are {max_pixels}")
+        if pixels * header.pixel_bytes > max_pixels * _PIXEL_BYTES:
+            raise PictureTooLargeError(
+                f"the {what} {width}x{height} = {pixels} pixels of {header.pixel_bytes} bytes each, allowed are "
+                f"{max_pixels * _PIXEL_BYTES} bytes; save it with 8 bits for each colour"
+            )
+    width, height = header.size
+    if header.run_lengths and max(width * height, length) > max_pixels * _RUN_LENGTHS_PER_LIMIT:
+        raise PictureTooLargeError(
+            f"the picture has {width}x{height} pixels as run lengths, allowed are "
+            f"{max_pixels * _RUN_LENGTHS_PER_LIMIT:.0f} pixels and bytes; save it without compression"
+        )
+    if max_side and max(width, height) > max_side:
+        raise SideTooLongError(f"the picture has {width}x{height} pixels, allowed are {max_side} a side")
 
 
 def _decode_by_opencv(header: Header) -> np.ndarray:
