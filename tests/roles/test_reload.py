@@ -63,6 +63,13 @@ class Service:
         wait_until(lambda: "Nothing is reloaded" in self.log_path.read_text()[length:], self.log_path.read_text)
         return self.log_path.read_text()[length:]
 
+    def kill_worker(self) -> None:
+        """Kills the worker, and waits until another is there."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        worker = children.read_text().split()[0]
+        os.kill(int(worker), signal.SIGKILL)
+        wait_until(lambda: children.read_text().split() not in ([], [worker]), self.log_path.read_text)
+
 
 def unit_environment(unit: str, settings_path: Path) -> dict[str, str]:
     """The environment that systemd gives to the unit's processes."""
@@ -169,11 +176,22 @@ def test_bad_settings_leave_the_service_at_work_and_are_named(service: Service, 
 
 def test_a_worker_that_dies_before_the_reload_comes_back_with_the_old_model(service: Service, tmp_path: Path) -> None:
     service.set_model(str(tmp_path / "missing"))
-    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
-    worker = children.read_text().split()[0]
-    os.kill(int(worker), 9)
-    wait_until(lambda: children.read_text().split() not in ([], [worker]), service.log_path.read_text)
+    service.kill_worker()
     assert service.model() == "roadsigns"
+
+
+def test_a_worker_that_dies_during_the_trial_is_replaced(service: Service, tmp_path: Path) -> None:
+    service.set_model(str(write_model(tmp_path / "mine")))
+    text = service.settings_path.read_text()
+    service.settings_path.unlink()
+    os.mkfifo(service.settings_path)
+    service.process.send_signal(signal.SIGHUP)
+    # The trial goes on when its settings are written.
+    with service.settings_path.open("w") as fifo:
+        service.kill_worker()
+        assert service.model() == "roadsigns"
+        fifo.write(text)
+    wait_until(lambda: service.model() == "mine", service.log_path.read_text)
 
 
 def test_a_setting_that_was_taken_out_counts_no_more(service: Service) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import queue
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event, Thread
 
 from gunicorn.arbiter import Arbiter
 
@@ -21,23 +24,44 @@ def try_reloads(arbiter: Arbiter) -> None:
     The new settings are those of the file that BAREVISION_SETTINGS_FILE names, which systemd reads only when it starts
     the service. Without that variable, the settings stay as they were at the start. A worker that replaces a dead one
     gets the settings of the last reload.
+
+    A thread waits for the trial, so that the arbiter replaces a worker that dies meanwhile, and stops when it is told
+    to. What the thread has proven it hands over with a second SIGHUP, because only the main thread may reload.
     """
     reload = arbiter.reload
+    asked = Event()
+    proven: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
 
-    def try_and_reload() -> None:
-        command = [sys.executable, "-m", "barevision", "models", "check"]
-        try:
-            environment = read_environment()
-            subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=True)
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            message = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
-            arbiter.log.error("Nothing is reloaded, the service goes on as it was: %s", message.strip())
+    def ask_or_reload() -> None:
+        if proven.empty():
+            asked.set()
             return
         os.environ.clear()
-        os.environ.update(environment)
+        os.environ.update(proven.get())
         reload()
 
-    arbiter.reload = try_and_reload
+    def try_when_asked() -> None:
+        while asked.wait():
+            asked.clear()
+            try:
+                environment = read_environment()
+                _try_model(environment)
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
+                arbiter.log.error("Nothing is reloaded, the service goes on as it was: %s", error)
+                continue
+            proven.put(environment)
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    arbiter.reload = ask_or_reload
+    Thread(target=try_when_asked, name="trials", daemon=True).start()
+
+
+def _try_model(environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "barevision", "models", "check", "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False)
+    # Not the exit status: the arbiter waits for any child of its, and may have taken it.
+    if '"finding":' not in done.stdout:
+        raise ValueError(done.stderr.strip())
 
 
 def read_environment() -> dict[str, str]:
