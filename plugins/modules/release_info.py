@@ -8,13 +8,13 @@ import hashlib
 import itertools
 import json
 import os
-import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.readiness import is_ready
 from ansible.module_utils.seals import SEAL, file_sha256, find_damage, is_sealed
 
 DOCUMENTATION = r"""
@@ -177,7 +177,7 @@ def read_state(params: dict[str, Any]) -> dict[str, Any]:
         root,
         release / "app" / "requirements.txt",
         params["python"],
-        contents=not (serves and is_ready(params["socket"])),
+        contents=not (serves and is_ready(params["socket"], _READY_SECONDS)),
     )
     release_damage = find_damage(release, contents=True) if is_sealed(release) else []
     copied_models, model = Path(params["copied_models_dir"]), Path(os.path.expanduser(params["model"]))  # noqa: PTH111
@@ -208,16 +208,6 @@ def read_state(params: dict[str, Any]) -> dict[str, Any]:
             *removable_models(root, Path(params["models_dir"]), copied_models, model),
         ],
     }
-
-
-def is_ready(path: str) -> bool:
-    """Whether the service at the socket `path` says that it answers its golden image."""
-    with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
-        connection.settimeout(_READY_SECONDS)
-        connection.connect(path)
-        connection.sendall(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        return connection.recv(64).split()[1:2] == [b"200"]
-    return False
 
 
 def find_environment(root: Path, lock: Path, python: str, contents: bool) -> tuple[Path | None, list[str]]:

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Which files changed after a systemd service was started or reloaded."""
+"""Whether a systemd service is the one that its files describe, and answers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.readiness import is_ready
 
 DOCUMENTATION = r"""
 module: stale_service_info
-short_description: Reads which files changed after a systemd service was started or reloaded
+short_description: Reads whether a systemd service is the one that its files describe, and answers
 description:
   - Compares the time at which a unit was started, or last reloaded, with the times at which paths were last changed,
-    their owner and mode included.
+    their owner and mode included. Asks a service that is newer than all of them whether it is ready.
   - A handler that is notified by the task that writes a file restarts the service in the same run. This module is for
     the run after one that ended between the two.
 options:
@@ -34,6 +35,13 @@ options:
     type: str
     choices: [start, reload]
     default: start
+  socket:
+    description: The Unix socket on which the service answers C(/readyz). Without it, the service is not asked.
+    type: path
+  ready_timeout:
+    description: Seconds within which the service has to answer. One that still starts answers when it is at work.
+    type: int
+    default: 60
 attributes:
   check_mode:
     support: full
@@ -67,6 +75,10 @@ newer:
   elements: str
   returned: success
   sample: [/etc/nginx/sites-enabled]
+ready:
+  description: Whether the service answered at O(socket). One that is not active or older than a path is not asked.
+  type: bool
+  returned: O(socket) is set
 """
 
 # The first is when systemd began to start the unit, which may read a path long before it is ready; the second is also
@@ -75,18 +87,19 @@ _TIMESTAMPS = {"start": "InactiveExitTimestamp", "reload": "StateChangeTimestamp
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Reads the unit's state, and compares the time in it with those of the paths."""
+    """What RETURN describes, for the parameters that DOCUMENTATION describes."""
     timestamp = _TIMESTAMPS[module.params["since"]]
     properties = f"--property=LoadState,ActiveState,{timestamp}"
     command = ["systemctl", "show", "--timestamp=us+utc", properties, module.params["name"]]
     _, output, _ = module.run_command(command, check_rc=True, environ_update={"LC_ALL": "C"})
     unit = dict(line.split("=", 1) for line in output.splitlines())
     is_active = unit["ActiveState"] in ("active", "reloading")
-    return {
-        "exists": unit["LoadState"] != "not-found",
-        "active": is_active,
-        "newer": newer_paths(module.params["paths"], parse_timestamp(unit[timestamp])) if is_active else [],
-    }
+    newer = newer_paths(module.params["paths"], parse_timestamp(unit[timestamp])) if is_active else []
+    result = {"exists": unit["LoadState"] != "not-found", "active": is_active, "newer": newer}
+    if path := module.params["socket"]:
+        # Nobody may connect to the socket of a service that is not active: systemd would start it.
+        result["ready"] = is_active and not newer and is_ready(path, module.params["ready_timeout"])
+    return result
 
 
 def parse_timestamp(text: str) -> datetime:
@@ -107,12 +120,18 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "paths": {"type": "list", "elements": "path", "required": True},
             "since": {"type": "str", "choices": list(_TIMESTAMPS), "default": "start"},
+            "socket": {"type": "path"},
+            "ready_timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )
     result = run(module)
     # With --diff, a task that reports a change for it says why.
-    reasons = [f"{path} is newer" for path in result["newer"]] if result["active"] else ["it is not active"]
+    reasons = [f"{path} is newer" for path in result["newer"]]
+    if not result["active"]:
+        reasons = ["it is not active"]
+    elif not reasons and not result.get("ready", True):
+        reasons = ["it is not ready"]
     diff = {"before": "", "after": "".join(f"{reason}\n" for reason in reasons)}
     module.exit_json(changed=False, diff=diff, **result)
 

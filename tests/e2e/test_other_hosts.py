@@ -46,7 +46,11 @@ fcntl.lockf(file, fcntl.LOCK_EX)
 time.sleep(30)
 pathlib.Path("/var/log/lock-freed").touch()
 """
-NO_IPV6 = "[Service]\nRestrictAddressFamilies=~AF_INET6"
+# As with ipv6.disable=1 on the kernel's command line: there is no such address, and NGINX can't make such a socket.
+NO_IPV6 = {
+    "/etc/sysctl.d/no-ipv6.conf": "net.ipv6.conf.all.disable_ipv6 = 1",
+    "/etc/systemd/system/nginx.service.d/no-ipv6.conf": "[Service]\nRestrictAddressFamilies=~AF_INET6",
+}
 # What Certbot 4.0 leaves in a site.
 CERTBOT = """\
     listen 443 ssl; # managed by Certbot
@@ -78,7 +82,7 @@ def reboot(lab: Lab) -> None:
 
 @pytest.fixture(scope="module")
 def host(lab: Lab) -> Iterator[Lab]:
-    """The lab with the machine in its first boot: cloud-init is at work, and the machine's services have no IPv6."""
+    """The lab with the machine in its first boot: cloud-init is at work, and it has no IPv6."""
     lab.machines[HOST] = "trixie"
     lab.write_inventory()
     try:
@@ -90,9 +94,8 @@ def host(lab: Lab) -> Iterator[Lab]:
         write(lab, "/var/lib/cloud/seed/nocloud/user-data", USER_DATA)
         write(lab, "/etc/cloud/cloud.cfg.d/99-own.cfg", "datasource_list: [NoCloud]\nnetwork: {config: disabled}")
         write(lab, "/usr/local/bin/hold-lock", HOLD_LOCK)
-        # As with ipv6.disable=1 on the kernel's command line: neither NGINX nor what ssh runs can make such a socket.
-        for service in ("ssh", "nginx"):
-            write(lab, f"/etc/systemd/system/{service}.service.d/no-ipv6.conf", NO_IPV6)
+        for path, text in NO_IPV6.items():
+            write(lab, path, text)
         reboot(lab)
         yield lab
     finally:
@@ -180,7 +183,7 @@ def test_another_program_on_the_port_is_named(host: Lab, company: Proxy) -> None
 
 
 def test_ipv6_that_comes_later_is_listened_on(host: Lab, company: Proxy) -> None:
-    host.ssh(HOST, "sudo rm /etc/systemd/system/{ssh,nginx}.service.d/no-ipv6.conf")
+    host.ssh(HOST, f"sudo rm {' '.join(NO_IPV6)}")
     reboot(host)
 
     site(host, company, tags="nginx,smoke")

@@ -20,9 +20,11 @@ from ansible.vars.manager import VariableManager
 ROOT = Path(__file__).parents[2]
 #: The roles of site.yml, in its order.
 SITE_ROLES = ("preflight", "apt_packages", "miniconda", "app", "gunicorn", "nginx")
-_FACTS = {
-    "ansible_facts": {"architecture": "x86_64", "distribution": "Debian", "distribution_version": "12.5"},
-    "__app_commit": "0" * 40,
+FACTS = {
+    "architecture": "x86_64",
+    "distribution": "Debian",
+    "distribution_version": "12.5",
+    "lo": {"ipv6": [{"address": "::1"}]},
 }
 
 
@@ -42,10 +44,11 @@ def find_plugins() -> None:
 class Site:
     """site.yml as one machine sees it.
 
+    :param facts: what Ansible found out about the machine.
     :param inventory: what the user's inventory says about the machine.
     """
 
-    def __init__(self, **inventory: object) -> None:
+    def __init__(self, facts: Mapping[str, object] = FACTS, **inventory: object) -> None:
         find_plugins()
         loader = DataLoader()
         hosts = InventoryManager(loader=loader, sources=["vm,"])
@@ -59,7 +62,8 @@ class Site:
         loader.set_basedir(str(ROOT))
         play = Playbook.load(str(ROOT / "site.yml"), variable_manager=variables, loader=loader).get_plays()[0]
         self._play = play
-        self._variables = variables.get_vars(play=play, host=host) | _FACTS
+        found_out = {"ansible_facts": facts, "__app_commit": "0" * 40}
+        self._variables = variables.get_vars(play=play, host=host) | found_out
         self._loader = loader
 
     @cached_property

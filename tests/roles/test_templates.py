@@ -16,7 +16,7 @@ import pytest
 from barevision.api.admission import SPARE_THREADS, places
 from barevision.serving import gunicorn_conf
 from barevision.settings import load_settings
-from tests.roles.rendering import ROOT, Site, settings, unit_values
+from tests.roles.rendering import FACTS, ROOT, Site, settings, unit_values
 
 _SITE = "etc/nginx/sites-available/barevision"
 _SETTINGS = "etc/barevision/barevision.env"
@@ -192,7 +192,8 @@ def test_paths_agree(site: Site) -> None:
 
 def test_nginx_takes_no_ipv6_address_where_there_is_none() -> None:
     assert nginx_values(Site().render("nginx", _SITE), "listen") == ["80 default_server", "[::]:80 default_server"]
-    assert nginx_values(Site(__nginx_ipv6={"rc": 1}).render("nginx", _SITE), "listen") == ["80 default_server"]
+    without = Site(facts=FACTS | {"lo": {"ipv4": {"address": "127.0.0.1"}}})
+    assert nginx_values(without.render("nginx", _SITE), "listen") == ["80 default_server"]
 
 
 def test_a_site_with_a_name_of_its_own_is_not_the_default_one() -> None:

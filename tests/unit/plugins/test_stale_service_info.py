@@ -1,10 +1,14 @@
-"""The module stale_service_info, with a stand-in for systemctl."""
+"""The module stale_service_info, with stand-ins for systemctl and the service."""
 
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +29,7 @@ def changed_at(path: Path) -> datetime:
     return datetime.fromtimestamp(path.lstat().st_ctime, UTC)
 
 
-def run(output: str, *paths: Path, since: str = "start") -> dict[str, Any]:
+def run(output: str, *paths: Path, since: str = "start", socket: Path | None = None) -> dict[str, Any]:
     """The module's result when systemctl prints those lines of `output` that it is asked for."""
 
     def run_command(command: list[str], check_rc: bool, environ_update: dict[str, str]) -> tuple[int, str, str]:
@@ -36,6 +40,7 @@ def run(output: str, *paths: Path, since: str = "start") -> dict[str, Any]:
         return 0, "\n".join(lines), ""
 
     params = {"name": "some.service", "paths": [str(path) for path in paths], "since": since}
+    params |= {"socket": socket and str(socket), "ready_timeout": 1}
     return stale_service_info.run(SimpleNamespace(params=params, run_command=run_command))
 
 
@@ -89,6 +94,61 @@ def test_a_link_is_compared_itself_and_a_missing_path_is_left_out(path: Path, tm
 def test_nothing_is_newer_than_a_service_that_is_not_active(path: Path, load: str, state: str, exists: bool) -> None:
     output = f"LoadState={load}\nActiveState={state}\nInactiveExitTimestamp=\n"
     assert run(output, path) == {"exists": exists, "active": False, "newer": []}
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Iterator[SimpleNamespace]:
+    """A service at `socket` that answers `line` to each request, unless that is empty; `asked` counts the requests."""
+    service = SimpleNamespace(socket=tmp_path / "socket", line=b"HTTP/1.1 200 OK", asked=0)
+
+    def serve(listener: socket.socket) -> None:
+        # Closing the listener ends this.
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                assert connection.recv(1024).startswith(b"GET /readyz HTTP/1.0\r\n")
+                service.asked += 1
+                held.append(connection)
+                if service.line:
+                    connection.sendall(service.line + b"\r\n\r\n")
+
+    held: list[socket.socket] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(service.socket))
+        listener.listen()
+        thread = Thread(target=serve, args=(listener,))
+        thread.start()
+        yield service
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for connection in held:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "ready"), [(b"HTTP/1.1 200 OK", True), (b"HTTP/1.1 503 Service Unavailable", False), (b"", False)]
+)
+def test_a_service_newer_than_its_files_is_asked(
+    path: Path, answers: SimpleNamespace, line: bytes, ready: bool
+) -> None:
+    answers.line = line
+    after = shown(changed_at(path) + timedelta(seconds=1))
+    assert run(ACTIVE.format(start=after, reload=after), path, socket=answers.socket)["ready"] is ready
+    assert answers.asked == 1
+
+
+def test_a_service_without_its_socket_is_not_ready(path: Path, tmp_path: Path) -> None:
+    after = shown(changed_at(path) + timedelta(seconds=1))
+    assert run(ACTIVE.format(start=after, reload=after), path, socket=tmp_path / "none")["ready"] is False
+
+
+def test_a_service_that_is_restarted_anyway_is_not_asked(path: Path, answers: SimpleNamespace) -> None:
+    """A connection to one that is not active would make systemd start it."""
+    before = shown(changed_at(path) - timedelta(seconds=1))
+    inactive = "LoadState=loaded\nActiveState=inactive\nInactiveExitTimestamp=\n"
+    for output in (ACTIVE.format(start=before, reload=before), inactive):
+        assert run(output, path, socket=answers.socket)["ready"] is False
+    assert answers.asked == 0
 
 
 def test_the_module_takes_what_it_documents(monkeypatch: pytest.MonkeyPatch) -> None:
