@@ -21,7 +21,7 @@ import numpy as np
 from barevision.detection.network_input import to_blob, to_image_rows
 from barevision.detection.network_output import to_rows
 from barevision.detection.selection import Selection, clip, select_detections
-from barevision.engines import Engine, load_engine
+from barevision.engines import Engine, Plan, load_engine
 from barevision.errors import (
     PictureError,
     PictureTooLargeError,
@@ -231,7 +231,8 @@ def load_detector(settings: Settings, progress: Progress | None = None) -> Detec
     model = prepare(find_source(settings.model, settings.models_dir), settings.models_dir, progress)
     # OpenCV's own threads would fight the engine's for the cores while it resizes; each request has its own thread.
     cv2.setNumThreads(1)
-    return Detector(model, load_engine(settings.engine, model.path, settings.threads), settings)
+    plan = Plan(settings.engine, settings.precision, settings.concurrency, settings.threads)
+    return Detector(model, load_engine(plan, model.path), settings)
 
 
 def drawn_image() -> np.ndarray:

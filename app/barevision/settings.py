@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from barevision.engines import EngineName, Precision
 from barevision.errors import SettingsError
 
 #: How the environment variables of settings begin.
@@ -50,9 +51,15 @@ class Settings(BaseSettings):
     models_dir: Path = Field(
         default_factory=_default_models_dir, description="Where models are downloaded to and prepared."
     )
-    engine: Literal["onnxruntime", "opencv"] = Field(
+    engine: EngineName = Field(
         "onnxruntime",
-        description="What runs the network: onnxruntime, or opencv, which is slower and answers the same.",
+        description="What runs the network: onnxruntime; openvino, which is faster on many processors; or opencv, "
+        "which is slower and answers the same.",
+    )
+    precision: Precision = Field(
+        "f32",
+        description="The numbers that the network computes with: f32 answers as the tutorial does; bf16 and f16, of 16 "
+        "bits, are faster with openvino on processors that have them, and answer nearly the same.",
     )
     threads: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, description="Cores that one inference uses."

@@ -57,7 +57,7 @@ def test_the_service_says_what_it_is(client: FlaskClient, roadsigns: Detector) -
     found = client.get("/info", environ_overrides={THREADS: 8}).json
     assert found["version"] == __version__
     assert found["model"] == {"name": "roadsigns", "labels": roadsigns.model.labels, "input_size": [320, 320]}
-    assert found["engine"] == {"name": "onnxruntime", "precision": "float32", "threads": roadsigns.settings.threads}
+    assert found["engine"] == {"name": "onnxruntime", "precision": "f32", "threads": roadsigns.settings.threads}
     assert found["limits"]["max_pixels"] == roadsigns.settings.max_pixels
     assert found["limits"]["places"] == 8 - SPARE_THREADS
     assert found["defaults"] == {"confidence": 0.5, "nms": 0.3}
@@ -68,7 +68,7 @@ def test_the_engine_is_the_one_in_effect(roadsigns: Detector) -> None:
     settings = load_settings(models_dir=roadsigns.settings.models_dir, engine="opencv")
     app = create_app(load_detector(settings))
     engine = app.test_client().get("/info").json["engine"]
-    assert (engine["name"], engine["precision"]) == ("opencv", "float32")
+    assert (engine["name"], engine["precision"]) == ("opencv", "f32")
     assert sample(app, "barevision_model_info", name="roadsigns", engine="opencv") == 1
 
 

@@ -216,9 +216,11 @@ def test_a_commit_that_answers_wrongly_never_serves(lab: Lab, tmp_path: Path) ->
 
 def test_a_model_of_ones_own_and_a_changed_setting_reach_the_service_and_go_back(lab: Lab, tmp_path: Path) -> None:
     machine = MACHINES[0]
-    own = json.dumps({"app_model": str(write_model(tmp_path / "mine")), "app_confidence": 0.99999})
+    changes = {"app_confidence": 0.99999, "app_engine": "openvino"}
+    own = json.dumps({"app_model": str(write_model(tmp_path / "mine")), **changes})
     assert lab.playbook("site.yml", "--limit", machine, "-e", own).changed > 0
-    assert Client(url(lab, machine)).info()["model"]["name"] == "mine"
+    info = Client(url(lab, machine)).info()
+    assert (info["model"]["name"], info["engine"]["name"]) == ("mine", "openvino")
     assert Client(url(lab, machine), retries=0).predict(GOLDEN.picture) == []
     again = lab.playbook("site.yml", "--limit", machine, "-e", own)
     assert again.changed == 0, again.output

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from barevision.api.admission import SPARE_THREADS, places
+from barevision.engines import ENGINES
 from barevision.serving import gunicorn_conf
 from barevision.settings import load_settings
 from tests.roles.rendering import FACTS, ROOT, Site, settings, unit_values
@@ -260,11 +261,18 @@ def test_systemd_accepts_the_units(site: Site, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_systemd_finds_little_that_the_service_is_exposed_to(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_only_openvino_may_write_the_code_that_it_runs(engine: str) -> None:
+    (value,) = unit_values(Site(app_engine=engine).render("gunicorn", _SERVICE), "MemoryDenyWriteExecute")
+    assert value == ("no" if engine == "openvino" else "yes")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_systemd_finds_little_that_the_service_is_exposed_to(engine: str, tmp_path: Path) -> None:
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed here")
     path = tmp_path / "barevision.service"
-    path.write_text(site.render("gunicorn", _SERVICE))
+    path.write_text(Site(app_engine=engine).render("gunicorn", _SERVICE))
 
     # From 0, safe, to 100, unsafe: ten times what systemd prints.
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=10", "--no-pager", str(path)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barevision.engines import Engine
+from barevision.engines import Engine, Precision
 
 
 @dataclass
@@ -21,6 +21,7 @@ class FakeEngine:
 
     input_size: tuple[int, int]
     infer: Callable[[np.ndarray], np.ndarray]
+    precision: Precision = "f32"
 
     @classmethod
     def like(cls, engine: Engine) -> FakeEngine:

@@ -15,6 +15,7 @@ from barevision import __version__
 from barevision.api.admission import places
 from barevision.api.openapi import operation
 from barevision.api.service import current_service
+from barevision.engines import Precision
 from barevision.serving.worker import THREADS
 
 bp = Blueprint("status", __name__)
@@ -46,7 +47,7 @@ class EngineInfo(BaseModel):
     """What runs it."""
 
     name: str
-    precision: str = Field(description="The type of the network's numbers")
+    precision: Precision = Field(description="What the network computes with, as the engine says")
     threads: int
 
 
@@ -116,7 +117,7 @@ def info() -> dict:
         "version": __version__,
         "commit": release_commit(Path(__file__)),
         "model": {"name": detector.model.name, "labels": detector.model.labels, "input_size": [width, height]},
-        "engine": {"name": settings.engine, "precision": "float32", "threads": settings.threads},
+        "engine": {"name": settings.engine, "precision": detector.engine.precision, "threads": settings.threads},
         "limits": {
             "max_bytes": settings.max_bytes,
             "max_pixels": settings.max_pixels,

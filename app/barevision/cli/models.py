@@ -238,7 +238,7 @@ def rm(model: str, models_dir: Path | None, as_json: bool) -> None:
 
 def _setup(settings: Settings) -> str:
     """What an inference's time depends on, beside model and machine."""
-    return f"{settings.engine}, {settings.threads} threads"
+    return f"{settings.engine}, {settings.precision}, {settings.threads} threads"
 
 
 def _requirements(model: str, source: ModelSource, settings: Settings) -> dict:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from barevision.engines import Plan, Precision
 from barevision.errors import EngineError
 
 # The Linux wheel sends telemetry unless it is told not to.
@@ -18,9 +19,13 @@ _LOG_ONLY_FATAL = 4
 class OnnxRuntimeEngine:
     """See `Engine`. A session may be run by several threads at once and releases the GIL while it does."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    precision: Precision = "f32"
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        if plan.precision != self.precision:
+            raise EngineError(f"ONNX Runtime computes with f32, not with {plan.precision}; the engine openvino may")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = plan.threads
         options.inter_op_num_threads = 1
         self._session = _session(path, options)
         _, _, height, width = self._session.get_inputs()[0].shape

@@ -9,13 +9,18 @@ import cv2
 import numpy as np
 import onnx
 
+from barevision.engines import Plan, Precision
 from barevision.errors import EngineError
 
 
 class OpenCVEngine:
     """See `Engine`. Threads that use a `cv2.dnn.Net` at once get each other's boxes, so calls take turns."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    precision: Precision = "f32"
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        if plan.precision != self.precision:
+            raise EngineError(f"OpenCV computes with f32, not with {plan.precision}; the engine openvino may")
         try:
             self._net = cv2.dnn.readNetFromONNX(str(path))
         except cv2.error as error:
@@ -25,7 +30,7 @@ class OpenCVEngine:
             # Where it finds nothing, OpenCV 5 divides by the number of boxes and ends the process.
             raise EngineError(f"OpenCV can't run the non-maximum suppression in {path}; the engine onnxruntime can")
         # OpenCV keeps this number for the whole process, not for the network.
-        cv2.setNumThreads(threads)
+        cv2.setNumThreads(plan.threads)
         self._lock = threading.Lock()
         _, _, height, width = graph.input[0].type.tensor_type.shape.dim
         self.input_size = (height.dim_value, width.dim_value)

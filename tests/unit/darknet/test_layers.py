@@ -11,7 +11,7 @@ import pytest
 
 from barevision.darknet import layers
 from barevision.darknet.config import Section
-from barevision.engines import load_engine
+from barevision.engines import Plan, load_engine
 from tests.support.darknet_files import TINY_CFG, RandomWeights, build, build_section, error_of, error_with
 from tests.support.onnx_files import run, write_network
 
@@ -269,7 +269,7 @@ def test_both_engines_run_every_section(tmp_path: Path, sections: str) -> None:
     model = build(TINY_CFG.replace("[convolutional]\nfilters=14", f"{sections}[convolutional]\nfilters=14"))
     path = write_network(tmp_path / "net.onnx", model)
     blob = np.random.default_rng(0).random((1, 3, 32, 64), np.float32)
-    answer, other = (load_engine(name, path, 1).infer(blob) for name in ("onnxruntime", "opencv"))
+    answer, other = (load_engine(Plan(name), path).infer(blob) for name in ("onnxruntime", "opencv"))
     np.testing.assert_allclose(other, answer, rtol=1e-4, atol=1e-6)
 
 

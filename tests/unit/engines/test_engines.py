@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import openvino
 import pytest
 
-from barevision.engines import ENGINES, load_engine
+from barevision.engines import ENGINES, EngineName, Plan, Precision, load_engine
 from barevision.engines.onnx_runtime import answer_shapes
 from barevision.errors import EngineError
 from tests.support.darknet_files import TINY_CFG, build
@@ -21,9 +24,9 @@ def blobs(count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_a_network_is_loaded_with_its_input_and_answers(tmp_path: Path, name: str) -> None:
+def test_a_network_is_loaded_with_its_input_and_answers(tmp_path: Path, name: EngineName) -> None:
     model = build(TINY_CFG)
-    engine = load_engine(name, write_network(tmp_path / "tiny.onnx", model), threads=1)
+    engine = load_engine(Plan(name), write_network(tmp_path / "tiny.onnx", model))
     assert engine.input_size == (32, 64)
     (blob,) = blobs(1)
     answer = engine.infer(blob)
@@ -32,8 +35,8 @@ def test_a_network_is_loaded_with_its_input_and_answers(tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_threads_get_the_answers_for_their_own_images(tmp_path: Path, name: str) -> None:
-    engine = load_engine(name, write_network(tmp_path / "tiny.onnx", build(TINY_CFG)), threads=1)
+def test_threads_get_the_answers_for_their_own_images(tmp_path: Path, name: EngineName) -> None:
+    engine = load_engine(Plan(name, streams=2), write_network(tmp_path / "tiny.onnx", build(TINY_CFG)))
     many = blobs(400)
     expected = [engine.infer(blob).copy() for blob in many]
     with ThreadPoolExecutor(8) as pool:
@@ -42,16 +45,44 @@ def test_threads_get_the_answers_for_their_own_images(tmp_path: Path, name: str)
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_a_file_that_is_not_a_network_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_not_a_network_is_an_error_that_names_it(tmp_path: Path, name: EngineName) -> None:
     path = tmp_path / "page.onnx"
     path.write_text("<!DOCTYPE html>")
     with pytest.raises(EngineError, match=re.escape(str(path))):
-        load_engine(name, path, threads=1)
+        load_engine(Plan(name), path)
 
 
-def test_an_unknown_engine_is_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown engine 'torch', expected one of onnxruntime, opencv"):
-        load_engine("torch", tmp_path / "tiny.onnx", threads=1)
+@pytest.mark.parametrize("name", ENGINES)
+def test_what_an_engine_computes_with_is_what_was_asked_for(tmp_path: Path, name: EngineName) -> None:
+    path = write_network(tmp_path / "tiny.onnx", build(TINY_CFG))
+    assert load_engine(Plan(name, "f32"), path).precision == "f32"
+    if name == "openvino":
+        return
+    with pytest.raises(EngineError, match="computes with f32, not with bf16; the engine openvino may"):
+        load_engine(Plan(name, "bf16"), path)
+
+
+@pytest.mark.parametrize(("precision", "capability"), [("bf16", "BF16"), ("f16", "FP16")])
+def test_openvino_computes_nearly_the_same_with_half_the_bits_or_refuses(
+    tmp_path: Path, precision: Precision, capability: str
+) -> None:
+    model = build(TINY_CFG)
+    path = write_network(tmp_path / "tiny.onnx", model)
+    (blob,) = blobs(1)
+    if capability not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        with pytest.raises(EngineError, match=f"this processor can't compute with {precision}"):
+            load_engine(Plan("openvino", precision), path)
+        return
+    engine = load_engine(Plan("openvino", precision), path)
+    assert engine.precision == precision
+    answer, exact = engine.infer(blob), run(model, blob)[0]
+    np.testing.assert_allclose(answer, exact, rtol=0.1, atol=0.1)
+    assert not np.array_equal(answer, exact)
+
+
+def test_importing_openvino_tells_nobody() -> None:
+    code = "import sys, barevision.engines.open_vino; print([name for name in sys.modules if 'telemetry' in name])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
 def test_the_shapes_of_answers_are_found_by_running_the_network() -> None:

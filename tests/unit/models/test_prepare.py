@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from barevision.detection.network_output import Head
-from barevision.engines import load_engine
+from barevision.engines import Plan, load_engine
 from barevision.errors import DarknetError, ModelError
 from barevision.models.catalogue import find_source
 from barevision.models.prepare import prepare
@@ -47,7 +47,7 @@ def test_another_input_size_is_another_prepared_model_without_the_golden_answer(
     own = prepare(find_source(folder), tmp_path / "models")
     other = prepare(find_source(f"{folder}@128x96"), tmp_path / "models")
     assert own.path != other.path
-    assert load_engine("onnxruntime", other.path, 1).input_size == (96, 128)
+    assert load_engine(Plan(), other.path).input_size == (96, 128)
     assert find_source("roadsigns@416").golden is None
     with pytest.raises(DarknetError, match="the input is 130x96: its sides must be divisible by 4"):
         prepare(find_source(f"{folder}@130x96"), tmp_path / "models")
@@ -57,7 +57,7 @@ def test_the_input_size_of_the_catalogue_wins(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "mine", TINY_CFG)
     source = replace(find_source(str(folder)), input_size=(64, 128))
     prepared = prepare(source, tmp_path / "models")
-    assert load_engine("onnxruntime", prepared.path, 1).input_size == (64, 128)
+    assert load_engine(Plan(), prepared.path).input_size == (64, 128)
     assert prepared.path != prepare(find_source(str(folder)), tmp_path / "models").path
 
 

@@ -1,0 +1,56 @@
+"""Runs networks with OpenVINO: compiled for this processor, in the precision that is asked for."""
+
+from __future__ import annotations
+
+import queue
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from barevision.engines import Plan
+from barevision.errors import EngineError
+
+# OpenVINO's converter, which is imported with it, tells Google Analytics of every import unless it can't be had.
+sys.modules["openvino.tools.ovc"] = None
+import openvino  # noqa: E402
+
+
+class OpenVinoEngine:
+    """See `Engine`. Each stream runs one inference at a time, without the GIL; further ones wait for a free stream."""
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        settings = {
+            "INFERENCE_PRECISION_HINT": plan.precision,
+            "NUM_STREAMS": plan.streams,
+            "INFERENCE_NUM_THREADS": plan.streams * plan.threads,
+        }
+        try:
+            compiled = openvino.Core().compile_model(path, "CPU", settings)
+            self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+            self._free: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
+            for _ in range(plan.streams):
+                self._free.put(compiled.create_infer_request())
+        except RuntimeError as error:
+            # OpenVINO's words where it may not write code.
+            if "can't protect" in str(error):
+                raise EngineError(
+                    "OpenVINO may not write the code that it runs here (MemoryDenyWriteExecute in barevision.service); "
+                    "set app_engine: openvino and run site.yml, which allows it, or take the engine onnxruntime"
+                ) from error
+            raise EngineError(f"OpenVINO can't load {path}: {error}") from error
+        if self.precision != plan.precision:
+            raise EngineError(f"this processor can't compute with {plan.precision}; OpenVINO takes {self.precision}")
+        _, _, height, width = compiled.inputs[0].shape
+        self.input_size = (height, width)
+
+    def infer(self, blob: np.ndarray) -> np.ndarray:
+        request = self._free.get()
+        try:
+            request.infer({0: blob}, share_inputs=True)
+            # The next inference of the request overwrites its output.
+            return request.get_output_tensor(0).data[0].copy()
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO can't run the network: {error}") from error
+        finally:
+            self._free.put(request)
