@@ -23,8 +23,7 @@ demo: lab-up  ## From nothing to an annotated picture: a bare machine, the servi
 	$(BIN)/ansible-playbook -i $(LAB) playbooks/demo.yml
 
 test: $(VENV)/.ready lab-packages browser-packages  ## Runs all tests, those on lab machines too (needs root), and says what was skipped
-	@# One more than there are cores, because tests on lab machines wait most of their time.
-	$(BIN)/pytest -ra --numprocesses $$(($$(nproc) + 1)) --dist loadfile
+	$(BIN)/pytest -ra --numprocesses auto --dist loadfile
 
 fuzz: $(VENV)/.ready  ## Sends damaged pictures and requests to the real service, and measures (REQUESTS=20000, SEED=1)
 	$(BIN)/python -m tests.fuzz $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED))
