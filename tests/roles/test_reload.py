@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import string
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
+from typing import TextIO
 
 import pytest
 import requests
@@ -62,6 +64,15 @@ class Service:
         self.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "Nothing is reloaded" in self.log_path.read_text()[length:], self.log_path.read_text)
         return self.log_path.read_text()[length:]
+
+    @contextlib.contextmanager
+    def trial(self) -> Iterator[TextIO]:
+        """A reload's trial that has begun, and goes on when its settings are written to what this gives."""
+        self.settings_path.unlink()
+        os.mkfifo(self.settings_path)
+        self.process.send_signal(signal.SIGHUP)
+        with self.settings_path.open("w") as settings_file:
+            yield settings_file
 
     def kill_worker(self) -> None:
         """Kills the worker, and waits until another is there."""
@@ -183,15 +194,17 @@ def test_a_worker_that_dies_before_the_reload_comes_back_with_the_old_model(serv
 def test_a_worker_that_dies_during_the_trial_is_replaced(service: Service, tmp_path: Path) -> None:
     service.set_model(str(write_model(tmp_path / "mine")))
     text = service.settings_path.read_text()
-    service.settings_path.unlink()
-    os.mkfifo(service.settings_path)
-    service.process.send_signal(signal.SIGHUP)
-    # The trial goes on when its settings are written.
-    with service.settings_path.open("w") as fifo:
+    with service.trial() as settings_file:
         service.kill_worker()
         assert service.model() == "roadsigns"
-        fifo.write(text)
+        settings_file.write(text)
     wait_until(lambda: service.model() == "mine", service.log_path.read_text)
+
+
+def test_a_stop_does_not_wait_for_the_trial(service: Service) -> None:
+    with service.trial():
+        service.process.terminate()
+        assert service.process.wait(timeout=60) == 0
 
 
 def test_a_setting_that_was_taken_out_counts_no_more(service: Service) -> None:
