@@ -61,8 +61,8 @@ lock: $(VENV)/.ready  ## Resolves the dependencies anew: app/requirements.txt an
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \
 		--no-emit-package openvino-telemetry --upgrade app/pyproject.toml --output-file app/requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \
-		--no-emit-package openvino-telemetry --upgrade --constraint app/requirements.txt app/pyproject.toml --group deploy --group lint --group lock --group test \
-		--output-file requirements.txt
+		--no-emit-package openvino-telemetry --upgrade --constraint app/requirements.txt app/pyproject.toml \
+		--group deploy --group lint --group lock --group test --output-file requirements.txt
 
 clean:  ## Removes what make made in this folder (make lab-down removes the lab)
 	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis .ansible app/*.egg-info

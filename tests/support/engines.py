@@ -26,4 +26,4 @@ class FakeEngine:
     @classmethod
     def like(cls, engine: Engine) -> FakeEngine:
         """One that answers as `engine` does at first: a service tries its model when it starts."""
-        return cls(engine.input_size, engine.infer)
+        return cls(engine.input_size, engine.infer, engine.precision)

@@ -8,6 +8,8 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 
+from barevision.errors import EngineError
+
 EngineName = Literal["onnxruntime", "openvino", "opencv"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 #: The type of the numbers that a network computes with: 32 bits, or 16 of which 7 (bf16) or 10 (f16) are the fraction.
@@ -45,6 +47,8 @@ def load_engine(plan: Plan, path: Path) -> Engine:
 
     :raises EngineError: the engine can't read the file, or can't compute with the plan's precision on this processor.
     """
+    if plan.precision != "f32" and plan.engine != "openvino":
+        raise EngineError(f"{plan.engine} computes with f32, not with {plan.precision}; the engine openvino may")
     # Each engine's library takes a good part of a second to import, so only the chosen one is.
     if plan.engine == "onnxruntime":
         from barevision.engines.onnx_runtime import OnnxRuntimeEngine

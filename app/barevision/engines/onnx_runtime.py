@@ -22,8 +22,6 @@ class OnnxRuntimeEngine:
     precision: Precision = "f32"
 
     def __init__(self, path: Path, plan: Plan) -> None:
-        if plan.precision != self.precision:
-            raise EngineError(f"ONNX Runtime computes with f32, not with {plan.precision}; the engine openvino may")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = plan.threads
         options.inter_op_num_threads = 1

@@ -40,7 +40,7 @@ class OpenVinoEngine:
                 ) from error
             raise EngineError(f"OpenVINO can't load {path}: {error}") from error
         if self.precision != plan.precision:
-            raise EngineError(f"this processor can't compute with {plan.precision}; OpenVINO takes {self.precision}")
+            raise EngineError(f"this processor can't compute with {plan.precision}, only with {self.precision}")
         _, _, height, width = compiled.inputs[0].shape
         self.input_size = (height, width)
 

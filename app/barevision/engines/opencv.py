@@ -19,8 +19,6 @@ class OpenCVEngine:
     precision: Precision = "f32"
 
     def __init__(self, path: Path, plan: Plan) -> None:
-        if plan.precision != self.precision:
-            raise EngineError(f"OpenCV computes with f32, not with {plan.precision}; the engine openvino may")
         try:
             self._net = cv2.dnn.readNetFromONNX(str(path))
         except cv2.error as error:

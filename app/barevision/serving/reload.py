@@ -61,7 +61,7 @@ def _try_model(environment: dict[str, str]) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False)
     # Not the exit status: the arbiter waits for any child of its, and may have taken it.
     if '"finding":' not in done.stdout:
-        raise ValueError(done.stderr.strip())
+        raise ValueError(done.stderr.strip() or "the trial of the model was killed")
 
 
 def read_environment() -> dict[str, str]:
