@@ -23,7 +23,7 @@ demo: lab-up  ## From nothing to an annotated picture: a bare machine, the servi
 	$(BIN)/ansible-playbook -i $(LAB) playbooks/demo.yml
 
 test: $(VENV)/.ready lab-packages browser-packages  ## Runs all tests, those on lab machines too (needs root), and says what was skipped
-	$(BIN)/pytest -ra --numprocesses auto --dist loadfile
+	$(BIN)/pytest -ra --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 fuzz: $(VENV)/.ready  ## Sends damaged pictures and requests to the real service, and measures (REQUESTS=20000, SEED=1)
 	$(BIN)/python -m tests.fuzz $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED))
@@ -51,7 +51,7 @@ lab-down: $(VENV)/.ready  ## Takes the lab's machines down and removes all of th
 	$(BIN)/ansible-playbook -i $(LAB) playbooks/lab.yml -e lab_machine_state=absent
 
 gce-rehearsal: $(VENV)/.ready lab-packages  ## All of docs/gce.md on machines of this computer, and every failure (needs root)
-	$(BIN)/pytest -ra --verbose --numprocesses auto --dist loadfile -m 'long or not long' tests/gce
+	$(BIN)/pytest -ra --verbose --numprocesses auto --dist loadfile --no-loadscope-reorder -m 'long or not long' tests/gce
 
 power-cuts: $(VENV)/.ready lab-packages  ## Cuts a machine's power in the middle of deployments (needs root and a loop device)
 	$(BIN)/pytest -ra --verbose -m long tests/e2e
