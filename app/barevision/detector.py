@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import cv2
@@ -110,12 +110,18 @@ class Detector:
         )
 
     def answer(
-        self, picture: bytes, selection: Selection | None = None, max_side: int | None = None, full_size: bool = False
+        self,
+        picture: bytes,
+        selection: Selection | None = None,
+        max_side: int | None = None,
+        full_size: bool = False,
+        make_room: Callable[[int], None] | None = None,
     ) -> Answer:
         """What is on the encoded `picture`.
 
         :param max_side: the most pixels that a side may have, if less than the setting of this name.
         :param full_size: whether the answer's image has to be in full size; if not, the setting `reduce_jpegs` decides.
+        :param make_room: as in `decode_reduced`.
         :raises SideTooLongError: a side is longer than the parameter `max_side`.
         :raises PictureError: not a picture, a damaged one or one that is too large by the settings.
         :raises EngineError: as `predict`.
@@ -128,7 +134,8 @@ class Detector:
             least = (_REDUCED_SIDES * height, _REDUCED_SIDES * width)
         allowed = self.settings.max_side
         try:
-            image, size = decode_reduced(picture, self.settings.max_pixels, min(allowed, max_side or allowed), least)
+            max_pixels, side = self.settings.max_pixels, min(allowed, max_side or allowed)
+            image, size = decode_reduced(picture, max_pixels, side, least, make_room)
         except SideTooLongError as error:
             if max_side and max_side < allowed:
                 raise
@@ -231,7 +238,7 @@ def load_detector(settings: Settings, progress: Progress | None = None) -> Detec
     model = prepare(find_source(settings.model, settings.models_dir), settings.models_dir, progress)
     # OpenCV's own threads would fight the engine's for the cores while it resizes; each request has its own thread.
     cv2.setNumThreads(1)
-    plan = Plan(settings.engine, settings.precision, settings.concurrency, settings.threads)
+    plan = Plan(settings.engine, settings.precision, threads=settings.threads)
     return Detector(model, load_engine(plan, model.path), settings)
 
 

@@ -65,7 +65,14 @@ class UnknownLabelError(BarevisionError):
 
 
 class BusyError(BarevisionError):
-    """Too many other requests want a prediction."""
+    """Too many other requests want a prediction.
+
+    :ivar seconds: after which it may be different.
+    """
+
+    def __init__(self, message: str, seconds: int = 1) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class ServiceError(BarevisionError):

@@ -62,18 +62,16 @@ class Settings(BaseSettings):
         "bits, are faster with openvino on processors that have them, and answer nearly the same.",
     )
     threads: int = Field(
-        default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, description="Cores that one inference uses."
-    )
-    concurrency: int = Field(
-        1,
+        default_factory=lambda: len(os.sched_getaffinity(0)),
         ge=1,
-        description="Pictures that are decoded and predicted at once; each takes up to 22 bytes of memory a pixel.",
+        description="Cores that predictions use.",
     )
-    queue_seconds: float = Field(
+    max_wait: float = Field(
         10,
         gt=0,
         le=3600,
-        description="Seconds that a request waits for its turn before it is answered 503 with Retry-After; up to 3600.",
+        description="Seconds: a request that would wait longer for its turn is answered 503 at once, and Retry-After "
+        "says how long; up to 3600.",
     )
     max_bytes: int = Field(
         20 * 2**20, ge=1024, description="Largest request body in bytes; larger ones are answered 413."

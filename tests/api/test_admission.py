@@ -1,37 +1,111 @@
-"""Places and turns: who is predicted, who waits, and who is told to come back."""
+"""Tickets, turns and pixels: who is predicted, who waits, and who is told to come back."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 
 from barevision.api import create_app
-from barevision.api.admission import SPARE_THREADS, Admission, places
+from barevision.api.admission import Admission, Turn, is_machines_own
 from barevision.detector import Detector
 from barevision.errors import BusyError
-from barevision.serving.worker import THREADS
+from tests.support.admission import all_turns_taken, refused
 from tests.support.problems import assert_problem
 from tests.support.waiting import wait_until
 
 
-def test_places_are_what_the_threads_leave() -> None:
-    assert [places(threads) for threads in (1, SPARE_THREADS, SPARE_THREADS + 1, SPARE_THREADS + 6)] == [1, 1, 1, 6]
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr("barevision.api.admission.time.perf_counter", lambda: self.now)
 
 
-def test_a_place_is_given_back_whatever_happens() -> None:
-    admission, environ = Admission(1, 1), {THREADS: SPARE_THREADS + 1}
-    with admission.place(environ), pytest.raises(BusyError, match="all 1 places are taken"):
-        admission.place(environ).__enter__()
-    with pytest.raises(ZeroDivisionError), admission.place(environ):
-        _ = 1 / 0
-    with admission.place(environ):
-        pass
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@contextlib.contextmanager
+def turn(admission: Admission) -> Iterator[Turn]:
+    """The turn of a request of its own."""
+    with admission.turn(admission.arrive()) as its_turn:
+        yield its_turn
+
+
+def serve(admission: Admission, clock: Clock, seconds: float) -> None:
+    """A request that takes so long."""
+    ticket = admission.arrive()
+    with admission.turn(ticket):
+        clock.now += seconds
+    admission.leave(ticket)
+
+
+def test_the_expected_wait_is_what_is_before_a_request_times_what_each_takes_lately(clock: Clock) -> None:
+    admission = Admission(1, 1000, max_wait=10)
+    serve(admission, clock, 2)
+    tickets = [admission.arrive() for _ in range(7)]
+    assert [ticket.expected_wait for ticket in tickets] == [0, 2, 4, 6, 8, 10, 12]
+    assert [ticket.is_refused for ticket in tickets] == [False] * 6 + [True]
+    # Who is refused has no place: the next one would wait as long.
+    assert admission.arrive().expected_wait == 12
+    assert admission.waiting == 6
+    admission.leave(tickets[0])
+    assert admission.arrive().expected_wait == 10
+
+
+def test_what_each_takes_is_what_they_took_lately_and_not_once(clock: Clock) -> None:
+    admission = Admission(1, 1000, max_wait=10)
+    serve(admission, clock, 9)
+    for _ in range(60):
+        serve(admission, clock, 0.5)
+    admission.arrive()
+    assert 0.5 < admission.arrive().expected_wait < 0.6
+
+
+def test_time_without_work_is_not_time_that_a_request_took(clock: Clock) -> None:
+    admission = Admission(1, 1000, max_wait=10)
+    serve(admission, clock, 2)
+    clock.now += 3600
+    serve(admission, clock, 2)
+    admission.arrive()
+    assert admission.arrive().expected_wait == pytest.approx(2)
+
+
+def test_while_nothing_is_answered_the_wait_grows(clock: Clock) -> None:
+    admission = Admission(1, 1000, max_wait=10)
+    serve(admission, clock, 1)
+    with turn(admission):
+        clock.now += 8
+        assert admission.arrive().expected_wait == pytest.approx(9)
+        clock.now += 1
+        assert admission.arrive().is_refused
+
+
+def test_a_request_that_never_had_a_turn_says_nothing_of_how_long_they_take(clock: Clock) -> None:
+    admission = Admission(1, 1000, max_wait=10)
+    serve(admission, clock, 3)
+    for _ in range(50):
+        admission.leave(admission.arrive())
+    admission.arrive()
+    assert admission.arrive().expected_wait == 3
+
+
+def test_a_place_is_free_again_once_and_only_if_there_was_one(clock: Clock) -> None:
+    admission = Admission(1, 1000, max_wait=10)
+    serve(admission, clock, 6)
+    tickets = [admission.arrive() for _ in range(3)]
+    assert [ticket.is_refused for ticket in tickets] == [False, False, True]
+    for ticket in (tickets[2], tickets[0], tickets[0]):
+        admission.leave(ticket)
+    assert admission.waiting == 1
 
 
 _FROM_NGINX = {"REMOTE_ADDR": "", "HTTP_X_FORWARDED_FOR": "127.0.0.1"}
@@ -51,62 +125,36 @@ _FROM_NGINX = {"REMOTE_ADDR": "", "HTTP_X_FORWARDED_FOR": "127.0.0.1"}
         ({}, False),
     ],
 )
-def test_the_machine_itself_has_one_more_place_and_nobody_else(sender: dict[str, str], is_own: bool) -> None:
-    admission, environ = Admission(1, 1), {THREADS: SPARE_THREADS + 1}
-    with admission.place(environ), contextlib.ExitStack() as stack:
-        if is_own:
-            stack.enter_context(admission.place(environ | sender))
-        with pytest.raises(BusyError):
-            admission.place(environ | sender).__enter__()
-        with pytest.raises(BusyError):
-            admission.place(environ).__enter__()
-
-
-def test_a_server_that_does_not_say_its_threads_has_places_without_limit() -> None:
-    admission = Admission(1, 1)
-    with contextlib.ExitStack() as stack:
-        for _ in range(1000):
-            stack.enter_context(admission.place({}))
+def test_the_machine_itself_is_never_refused(app: Flask, picture: bytes, sender: dict[str, str], is_own: bool) -> None:
+    assert is_machines_own(sender) == is_own
+    environ = {"REMOTE_ADDR": "192.0.2.1", **refused(99), **sender}
+    response = app.test_client().post("/predict", data=picture, environ_overrides=environ)
+    assert response.status_code == (200 if is_own else 503)
 
 
 def test_turns_are_as_many_as_were_said_and_are_given_back_whatever_happens() -> None:
-    admission = Admission(2, 0.01)
-    with pytest.raises(ZeroDivisionError), admission.turn():
+    admission = Admission(2, 1000, max_wait=0.01)
+    with pytest.raises(ZeroDivisionError), turn(admission):
         _ = 1 / 0
     for _ in range(2):
-        with admission.turn(), admission.turn(), pytest.raises(BusyError, match=r"no turn within 0\.01 seconds"):
-            admission.turn().__enter__()
-
-
-def test_who_waits_has_the_turn_once_it_is_given_back() -> None:
-    admission, had = Admission(1, 60), []
-
-    def wait() -> None:
-        with admission.turn():
-            had.append("second")
-
-    waiting = threading.Thread(target=wait)
-    with admission.turn():
-        waiting.start()
-        had.append("first")
-    waiting.join()
-    assert had == ["first", "second"]
+        with turn(admission), turn(admission), pytest.raises(BusyError, match=r"no turn within 0\.01 seconds"):
+            turn(admission).__enter__()
 
 
 def test_whoever_gives_way_waits_behind_those_that_wait() -> None:
-    admission, had = Admission(1, 60), []
+    admission, had = Admission(1, 1000, max_wait=60), []
 
     def other(name: str) -> None:
-        with admission.turn():
+        with turn(admission):
             had.append(name)
 
     threads = [threading.Thread(target=other, args=(name,)) for name in ("second", "third")]
-    with admission.turn() as give_way:
+    with turn(admission) as mine:
         for number, thread in enumerate(threads, 1):
             thread.start()
-            wait_until(lambda waiting=number: len(admission._waiting) == waiting, "it waits for a turn")
+            wait_until(lambda waiting=number: len(admission._turns._waiting) == waiting, "it waits for a turn")
         had.append("first")
-        give_way()
+        mine.give_way()
         had.append("first again")
     for thread in threads:
         thread.join()
@@ -114,34 +162,94 @@ def test_whoever_gives_way_waits_behind_those_that_wait() -> None:
 
 
 def test_a_turn_that_did_not_come_back_is_not_given_back_twice() -> None:
-    admission, gave_way, end = Admission(1, 0.05), threading.Event(), threading.Event()
+    admission, gave_way, end = Admission(1, 1000, max_wait=0.05), threading.Event(), threading.Event()
 
     def other() -> None:
-        with contextlib.suppress(BusyError), Admission.turn(admission):
+        with contextlib.suppress(BusyError), turn(admission):
             gave_way.set()
             end.wait()
 
-    with admission.turn() as give_way:
+    with turn(admission) as mine:
         thread = threading.Thread(target=other)
         thread.start()
-        wait_until(lambda: admission._waiting, "it waits for a turn")
+        wait_until(lambda: admission._turns._waiting, "it waits for a turn")
         for _ in range(2):
             with pytest.raises(BusyError, match="no turn within"):
-                give_way()
+                mine.give_way()
         assert gave_way.is_set()
     end.set()
     thread.join()
-    with admission.turn(), pytest.raises(BusyError):
-        admission.turn().__enter__()
+    with turn(admission), pytest.raises(BusyError):
+        turn(admission).__enter__()
+
+
+def test_all_turns_together_have_so_many_pixels_and_give_them_back() -> None:
+    admission = Admission(3, 1000, max_wait=0.01)
+    with turn(admission) as first:
+        first.take_pixels(600)
+        with turn(admission) as second:
+            second.take_pixels(400)
+            with turn(admission) as third, pytest.raises(BusyError, match="no room for 1 pixels within"):
+                third.take_pixels(1)
+        with turn(admission) as second, pytest.raises(BusyError):
+            second.take_pixels(401)
+        first.give_way()
+        with turn(admission) as second:
+            second.take_pixels(1000)
+
+
+def test_many_small_pictures_do_not_keep_a_large_one_out() -> None:
+    admission, had = Admission(3, 1000, max_wait=60), []
+
+    def other(pixels: int) -> None:
+        with turn(admission) as its_turn:
+            its_turn.take_pixels(pixels)
+            had.append(pixels)
+
+    threads = [threading.Thread(target=other, args=(pixels,)) for pixels in (1000, 10)]
+    with turn(admission) as mine:
+        mine.take_pixels(500)
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            wait_until(lambda waiting=number: len(admission._pixels._waiting) == waiting, "it waits for pixels")
+        had.append(500)
+    for thread in threads:
+        thread.join()
+    assert had == [500, 1000, 10]
+
+
+def test_a_large_picture_that_gave_up_lets_a_small_one_in() -> None:
+    admission, waits = Admission(3, 1000, max_wait=0.2), []
+
+    def large() -> None:
+        with contextlib.suppress(BusyError), turn(admission) as its_turn:
+            its_turn.take_pixels(1000)
+
+    def small() -> None:
+        admission.max_wait = 60
+        with turn(admission) as its_turn:
+            waits.append(True)
+            its_turn.take_pixels(10)
+            waits.append(False)
+
+    with turn(admission) as mine:
+        mine.take_pixels(500)
+        threads = [threading.Thread(target=target) for target in (large, small)]
+        threads[0].start()
+        wait_until(lambda: admission._pixels._waiting, "the large one waits")
+        threads[1].start()
+        for thread in threads:
+            thread.join()
+    assert waits == [True, False]
 
 
 def test_no_turn_in_time_is_503_with_retry_after(
     roadsigns: Detector, picture: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    detector = replace(roadsigns, settings=roadsigns.settings.model_copy(update={"queue_seconds": 0.05}))
+    detector = replace(roadsigns, settings=roadsigns.settings.model_copy(update={"max_wait": 0.05}))
     app = create_app(detector)
     client = app.test_client()
-    with app.extensions["barevision"].admission.turn(), monkeypatch.context() as patch:
+    with all_turns_taken(app), monkeypatch.context() as patch:
         patch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
         response = client.post("/predict", data=picture)
     assert_problem(response, 503)
@@ -149,25 +257,23 @@ def test_no_turn_in_time_is_503_with_retry_after(
     assert client.post("/predict", data=picture).status_code == 200
 
 
-def test_more_requests_than_places_are_refused_at_once_and_health_is_still_answered(app: Flask, picture: bytes) -> None:
-    client, environ = app.test_client(), {THREADS: SPARE_THREADS + 2}
+def test_who_would_wait_too_long_is_told_how_long_before_the_picture_is_read(
+    app: Flask, picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("barevision.api.uploads.read_body", lambda: pytest.fail("read"))
+    response = app.test_client().post("/predict", data=picture, environ_overrides=refused(12.3))
+    assert "a turn would come in 12.3 seconds, allowed are 10" in assert_problem(response, 503)["detail"]
+    assert response.headers["Retry-After"] == "13"
+
+
+def test_what_is_wrong_with_a_picture_frees_its_place(app: Flask) -> None:
     admission = app.extensions["barevision"].admission
-    with admission.turn(), admission.place(environ), admission.place(environ):
-        response = client.post("/predict", data=picture, environ_overrides=environ)
-        assert "all 2 places are taken" in assert_problem(response, 503)["detail"]
-        assert response.headers["Retry-After"] == "1"
-        assert client.get("/readyz", environ_overrides=environ).status_code == 200
-    assert client.post("/predict", data=picture, environ_overrides=environ).status_code == 200
+    assert app.test_client().post("/predict", data=b"no picture").status_code == 400
+    assert (admission.predicting, admission.waiting) == (0, 0)
 
 
-def test_what_was_refused_gives_its_place_back(client: FlaskClient, picture: bytes) -> None:
-    environ = {THREADS: 1}
-    assert client.post("/predict", data=b"no picture", environ_overrides=environ).status_code == 400
-    assert client.post("/predict", data=picture, environ_overrides=environ).status_code == 200
-
-
-def test_what_asks_for_no_prediction_is_answered_while_all_places_are_taken(app: Flask) -> None:
-    client, environ = app.test_client(), {THREADS: SPARE_THREADS + 1}
+def test_what_asks_for_no_prediction_is_answered_while_all_turns_are_taken(app: Flask) -> None:
+    client = app.test_client()
     paths = (
         "/healthz",
         "/readyz",
@@ -178,8 +284,6 @@ def test_what_asks_for_no_prediction_is_answered_while_all_places_are_taken(app:
         "/v1/status/ping",
         "/v2/health/ready",
     )
-    admission = app.extensions["barevision"].admission
-    with admission.turn(), admission.place(environ):
-        assert client.post("/predict", data=b"x", environ_overrides=environ).status_code == 503
+    with all_turns_taken(app):
         for path in paths:
-            assert client.get(path, environ_overrides=environ).status_code == 200, path
+            assert client.get(path).status_code == 200, path

@@ -10,6 +10,7 @@ from werkzeug.test import TestResponse
 
 from barevision.api import create_app
 from barevision.detector import Detector
+from tests.support.admission import refused
 
 _OURS, _OTHER = "https://app.example.com", "https://other.example.com"
 _PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-request-id"}
@@ -68,11 +69,8 @@ def test_refusals_and_faults_can_be_read_too(
 ) -> None:
     client = make_client(roadsigns, _OURS)
     asked = {"headers": {"Origin": _OURS}}
-    busy = {"environ_overrides": {"barevision.threads": 1}}
-    admission = client.application.extensions["barevision"].admission
-    with admission.place(busy["environ_overrides"]):
-        responses = [client.post("/predict", data=picture, **asked, **busy)]
-    responses += [
+    responses = [
+        client.post("/predict", data=picture, **asked, environ_overrides=refused(12)),
         client.post("/predict", data=b"no picture", **asked),
         client.post("/predict?confidance=1", data=picture, **asked),
         client.post("/predict", data=bytes(21 * 2**20), **asked),

@@ -10,6 +10,7 @@ import sys
 _LOGGING = """
 import logging, sys, warnings
 from flask import Flask, g
+from barevision.api.admission import Admission
 from barevision.api.metrics import Metrics
 from barevision.api.record import Record
 from barevision.api.logs import configure_logging
@@ -17,7 +18,7 @@ configure_logging(sys.argv[1])
 app = Flask("barevision")
 logging.getLogger("barevision.api").info("request", extra={"status": 200, "path": 'a"\\n{'})
 with app.test_request_context():
-    g.record = Record("mine-1", Metrics("roadsigns", "onnxruntime"))
+    g.record = Record("mine-1", Metrics("roadsigns", "onnxruntime", Admission(1, 1, 1)))
     warnings.warn("a tag\\nis damaged")
     try:
         1 / 0

@@ -9,9 +9,9 @@ import pytest
 from flask import Flask
 
 from barevision.api import create_app
-from barevision.api.admission import Admission
+from barevision.api.admission import Admission, Ticket
 from barevision.detector import Detector
-from barevision.serving.worker import THREADS
+from tests.support.admission import all_turns_taken, refused
 from tests.support.engines import FakeEngine
 from tests.support.metrics import sample
 
@@ -46,21 +46,20 @@ def test_stages_queue_and_refusals_are_counted(app: Flask, engine: FakeEngine, p
     assert [sample(app, f"barevision_{name}") for name in ("in_flight", "waiting")] == [0, 0]
     for stage in ("wait", "decode", "infer", "select"):
         assert sample(app, "barevision_stage_seconds_count", stage=stage) == 1
-    with app.extensions["barevision"].admission.place({THREADS: 1}):
-        assert client.post("/predict", data=picture, environ_overrides={THREADS: 1}).status_code == 503
+    assert client.post("/predict", data=picture, environ_overrides=refused(12)).status_code == 503
     assert sample(app, "barevision_refused_total") == 1
     assert [sample(app, f"barevision_{name}") for name in ("in_flight", "waiting")] == [0, 0]
 
 
 def test_who_waits_for_a_turn_is_counted(roadsigns: Detector, picture: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    detector = replace(roadsigns, settings=roadsigns.settings.model_copy(update={"queue_seconds": 0.01}))
+    detector = replace(roadsigns, settings=roadsigns.settings.model_copy(update={"max_wait": 0.05}))
     app, waiting, turn = create_app(detector), [], Admission.turn
 
-    def count(self: Admission) -> object:
+    def count(self: Admission, ticket: Ticket) -> object:
         waiting.append(sample(app, "barevision_waiting"))
-        return turn(self)
+        return turn(self, ticket)
 
-    with app.extensions["barevision"].admission.turn(), monkeypatch.context() as patch:
+    with all_turns_taken(app), monkeypatch.context() as patch:
         patch.setattr(Admission, "turn", count)
         assert app.test_client().post("/predict", data=picture).status_code == 503
     assert waiting == [1]

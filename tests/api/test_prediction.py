@@ -34,7 +34,7 @@ def test_a_picture_is_not_predicted_for_a_client_that_is_gone(app: Flask, engine
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "opencv"])
 def test_threads_never_get_each_others_boxes(roadsigns: Detector, picture: bytes, engine: str) -> None:
-    settings = load_settings(models_dir=roadsigns.settings.models_dir, engine=engine, concurrency=4)
+    settings = load_settings(models_dir=roadsigns.settings.models_dir, engine=engine)
     app = create_app(load_detector(settings))
     image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
     pictures = [

@@ -10,7 +10,7 @@ import socket
 import pytest
 from flask import Flask
 
-from barevision.serving.worker import THREADS
+from tests.support.admission import refused
 from tests.support.engines import FakeEngine
 from tests.support.metrics import sample
 
@@ -95,8 +95,7 @@ def test_the_log_tells_refused_gone_unavailable_and_failed_apart(
     with ours, theirs:
         theirs.close()
         client.post("/predict", data=picture, environ_overrides={"gunicorn.socket": ours})
-    with app.extensions["barevision"].admission.place({THREADS: 1}):
-        client.post("/predict", data=picture, environ_overrides={THREADS: 1})
+    client.post("/predict", data=picture, environ_overrides=refused(12))
     engine.infer = lambda blob: 1 / 0
     client.post("/predict", data=picture)
     found = [(line.outcome, line.levelname) for line in log.records if hasattr(line, "outcome")]

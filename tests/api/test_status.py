@@ -11,11 +11,9 @@ from flask.testing import FlaskClient
 
 from barevision import __version__
 from barevision.api import create_app
-from barevision.api.admission import SPARE_THREADS
 from barevision.api.status import release_commit
 from barevision.detector import Detector, load_detector
 from barevision.errors import EngineError
-from barevision.serving.worker import THREADS
 from barevision.settings import load_settings
 from tests.support.engines import FakeEngine
 from tests.support.metrics import sample
@@ -54,12 +52,12 @@ def test_a_network_that_does_not_run_makes_the_service_not_ready(roadsigns: Dete
 
 
 def test_the_service_says_what_it_is(client: FlaskClient, roadsigns: Detector) -> None:
-    found = client.get("/info", environ_overrides={THREADS: 8}).json
+    found = client.get("/info").json
     assert found["version"] == __version__
     assert found["model"] == {"name": "roadsigns", "labels": roadsigns.model.labels, "input_size": [320, 320]}
     assert found["engine"] == {"name": "onnxruntime", "precision": "f32", "threads": roadsigns.settings.threads}
     assert found["limits"]["max_pixels"] == roadsigns.settings.max_pixels
-    assert found["limits"]["places"] == 8 - SPARE_THREADS
+    assert found["limits"]["max_wait"] == roadsigns.settings.max_wait
     assert found["defaults"] == {"confidence": 0.5, "nms": 0.3}
     assert str(roadsigns.settings.models_dir) not in json.dumps(found)
 

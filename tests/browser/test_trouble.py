@@ -15,6 +15,7 @@ from barevision.detector import Detector
 from barevision.models.catalogue import find_source
 from barevision.pictures.decode import encode_image
 from tests.browser.hands import as_rows, choose, drop, rows, try_sample
+from tests.support.admission import all_turns_taken
 from tests.support.serving import served
 
 GOLDEN = find_source("roadsigns").golden
@@ -32,7 +33,7 @@ def expect_problem(page: Page, title: str, detail: str, again: bool) -> None:
 @pytest.fixture
 def small_app(roadsigns: Detector) -> Flask:
     """A service that takes little and doesn't wait."""
-    limits = {"max_bytes": 200_000, "max_pixels": 400_000, "queue_seconds": 0.01}
+    limits = {"max_bytes": 200_000, "max_pixels": 400_000, "max_wait": 0.01}
     return create_app(replace(roadsigns, settings=roadsigns.settings.model_copy(update=limits)))
 
 
@@ -62,7 +63,7 @@ def test_a_broken_picture(page: Page) -> None:
 def test_a_busy_service_is_asked_again(small: Page, small_app: Flask) -> None:
     asked = []
     small.on("request", lambda request: "/predict" in request.url and asked.append(request))
-    with small_app.extensions["barevision"].admission.turn():
+    with all_turns_taken(small_app):
         drop(small, picture=GOLDEN.picture)
         expect_problem(small, "The service is busy", "It may be asked again in 1 second.", again=True)
     assert small.locator("#picture").is_visible()

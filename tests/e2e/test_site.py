@@ -339,29 +339,26 @@ def test_a_service_that_hangs_is_restarted(lab: Lab) -> None:
     assert_answers_rightly(lab, machine)
 
 
-def test_the_smoke_test_passes_beside_many_who_ask_without_a_pause(lab: Lab) -> None:
+def test_many_who_ask_without_a_pause_are_all_answered_and_the_smoke_test_too(lab: Lab) -> None:
     machine = MACHINES[0]
     statuses: list[int] = []
     stop = threading.Event()
 
     def ask() -> None:
-        # What a client says of itself gives it no place.
-        headers = {"X-Forwarded-For": "127.0.0.1"}
         while not stop.is_set():
-            response = requests.post(url(lab, machine, "/predict"), data=GOLDEN.picture, headers=headers, timeout=100)
+            response = requests.post(url(lab, machine, "/predict"), data=GOLDEN.picture, timeout=100)
             statuses.append(response.status_code)
 
-    with ThreadPoolExecutor(16) as pool:
-        clients = [pool.submit(ask) for _ in range(16)]
+    with ThreadPoolExecutor(64) as pool:
+        clients = [pool.submit(ask) for _ in range(64)]
         try:
-            for _ in range(5):
+            for _ in range(2):
                 lab.playbook("playbooks/smoke.yml", "--limit", machine)
         finally:
             stop.set()
     for client in clients:
         client.result()
-    assert set(statuses) == {200, 503}
-    assert statuses.count(503) > statuses.count(200), "there were too few to keep anybody out"
+    assert set(statuses) == {200}
 
 
 @each_machine

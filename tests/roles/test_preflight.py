@@ -143,7 +143,6 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "preflight_model_sha256": "",
             "preflight_repository": "",
             "preflight_max_pixels": 50_000_000,
-            "preflight_concurrency": 1,
             "preflight_environment_bytes": 1,
             "preflight_conda_bytes": 1,
             "preflight_system_memory_bytes": 1,

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from barevision.api.admission import SPARE_THREADS, places
 from barevision.engines import ENGINES
 from barevision.serving import gunicorn_conf
 from barevision.settings import load_settings
@@ -32,11 +31,10 @@ _OWN = {
     "app_settings_path": "/etc/detector/settings.env",
     "app_max_body_bytes": 5_000_000,
     "app_threads": 3,
-    "app_queue_seconds": 4,
+    "app_max_wait": 4,
     "gunicorn_socket": "/run/detector/socket",
     "gunicorn_timeout": 90,
     "gunicorn_graceful_timeout": 45,
-    "gunicorn_threads": 5,
     "nginx_port": 8080,
     "nginx_server_name": "detector.example",
     "app_log_level": "warning",
@@ -90,7 +88,7 @@ def test_the_app_takes_its_settings(site: Site, monkeypatch: pytest.MonkeyPatch)
 
     assert found.max_bytes == site.value("app_max_body_bytes")
     assert str(found.models_dir) == site.value("app_models_dir")
-    assert found.queue_seconds == site.value("app_queue_seconds")
+    assert found.max_wait == site.value("app_max_wait")
     assert found.log_level == site.value("app_log_level")
     assert (found.confidence, found.nms) == (0.5, 0.3)
 
@@ -137,7 +135,7 @@ def test_body_sizes_agree(site: Site) -> None:
 
 def test_timeouts_grow_outwards(site: Site, gunicorn_settings: dict[str, str]) -> None:
     """The one nearest to the work gives up first, so that its answer still arrives."""
-    queue = float(settings(site.render("app", _SETTINGS))["BAREVISION_QUEUE_SECONDS"])
+    queue = float(settings(site.render("app", _SETTINGS))["BAREVISION_MAX_WAIT"])
     nginx = [
         value
         for name in ("proxy_read_timeout", "proxy_send_timeout", "proxy_connect_timeout", "proxy_next_upstream_timeout")
@@ -151,17 +149,14 @@ def test_timeouts_grow_outwards(site: Site, gunicorn_settings: dict[str, str]) -
     assert int(gunicorn_settings["graceful_timeout"]) < stop
 
 
-def test_gunicorn_has_threads_for_health_checks_when_the_service_is_busy(
-    site: Site, gunicorn_settings: dict[str, str]
-) -> None:
-    concurrency = int(settings(site.render("app", _SETTINGS))["BAREVISION_CONCURRENCY"])
-    threads = int(gunicorn_settings["threads"])
+def test_every_connection_that_waits_may_be_an_open_file(site: Site) -> None:
+    files = int(unit(site.render("gunicorn", _SERVICE))["Service"]["LimitNOFILE"])
 
-    assert concurrency < places(threads) == threads - SPARE_THREADS
+    assert files >= 2 * gunicorn_conf.worker_connections
 
 
-def test_an_inventory_sets_three_of_gunicorns_settings(site: Site, gunicorn_settings: dict[str, str]) -> None:
-    names = ("threads", "timeout", "graceful_timeout")
+def test_an_inventory_sets_two_of_gunicorns_settings(site: Site, gunicorn_settings: dict[str, str]) -> None:
+    names = ("timeout", "graceful_timeout")
 
     assert {name: int(gunicorn_settings[name]) for name in names} == {
         name: site.value(f"gunicorn_{name}") for name in names
@@ -171,8 +166,8 @@ def test_an_inventory_sets_three_of_gunicorns_settings(site: Site, gunicorn_sett
 
 
 def test_the_command_line_serves_with_the_settings_of_a_vm() -> None:
-    assert {name: getattr(gunicorn_conf, name) for name in ("threads", "timeout", "graceful_timeout")} == {
-        name: Site().value(f"gunicorn_{name}") for name in ("threads", "timeout", "graceful_timeout")
+    assert {name: getattr(gunicorn_conf, name) for name in ("timeout", "graceful_timeout")} == {
+        name: Site().value(f"gunicorn_{name}") for name in ("timeout", "graceful_timeout")
     }
 
 

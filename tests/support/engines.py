@@ -22,6 +22,7 @@ class FakeEngine:
     input_size: tuple[int, int]
     infer: Callable[[np.ndarray], np.ndarray]
     precision: Precision = "f32"
+    streams: int = 1
 
     @classmethod
     def like(cls, engine: Engine) -> FakeEngine:

@@ -37,7 +37,7 @@ def test_models_are_kept_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp
 @pytest.mark.parametrize("name", ["BAREVISION_MODLE", "barevision_modle", "BAREVISION_"])
 def test_an_unknown_variable_is_refused_with_the_known_ones(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "yolov3")
-    with pytest.raises(SettingsError, match=f"unknown setting {name}; known are BAREVISION_CONCURRENCY, ") as raised:
+    with pytest.raises(SettingsError, match=f"unknown setting {name}; known are BAREVISION_CONFIDENCE, ") as raised:
         load_settings()
     assert "BAREVISION_MODEL," in str(raised.value)
 
@@ -52,9 +52,9 @@ def test_variables_of_the_tests_and_of_other_programs_are_not_ours(monkeypatch: 
     ("name", "value", "words"),
     [
         ("ENGINE", "tensorrt", "'onnxruntime'"),
-        ("QUEUE_SECONDS", "inf", "less than or equal to 3600"),
-        ("QUEUE_SECONDS", "3601", "less than or equal to 3600"),
-        ("QUEUE_SECONDS", "0", "greater than 0"),
+        ("MAX_WAIT", "inf", "less than or equal to 3600"),
+        ("MAX_WAIT", "3601", "less than or equal to 3600"),
+        ("MAX_WAIT", "0", "greater than 0"),
         ("CONFIDENCE", "nan", "Input should be"),
         ("NMS", "1.1", "less than or equal to 1"),
         ("MAX_BYTES", "20M", "valid integer"),

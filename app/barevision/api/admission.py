@@ -1,25 +1,200 @@
-"""Who may wait for a prediction, whose turn it is, and who is told at once to come back."""
+"""Who may wait for a prediction, whose turn it is, how many pixels are in memory, and who is told to come back.
+
+A request arrives, waits for its turn, has it, and leaves::
+
+    ticket = admission.arrive()
+    with admission.turn(ticket) as turn:
+        turn.take_pixels(width * height)
+        ...
+    admission.leave(ticket)
+
+Nobody is refused who could be served in time: what decides is how long a request would have to wait, by what is before
+it and how fast that went lately.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from barevision.errors import BusyError
-from barevision.serving.worker import THREADS
 
-#: Threads that predictions leave alone: they answer health checks and refuse what is too much. One of them is lent to
-#: the machine's own request.
-SPARE_THREADS = 2
-_LOOPBACK = ("127.0.0.1", "::1")
+# How much the last request counts in how fast requests go: one picture of 50 megapixels among small ones says little.
+_NEWEST_SHARE = 0.1
 
 
-def places(threads: float) -> float:
-    """How many requests for predictions `threads` threads may have in hand, waiting ones included."""
-    return max(1, threads - SPARE_THREADS)
+@dataclass
+class Ticket:
+    """A request's place in the queue.
+
+    :ivar arrived: when, by `time.perf_counter`.
+    :ivar expected_wait: seconds until its turn, by what is before it.
+    :ivar is_refused: whether that is too long; it has no place then.
+    :ivar had_turn: whether its turn has come.
+    :ivar has_left: whether its place is free again.
+    """
+
+    arrived: float
+    expected_wait: float
+    is_refused: bool
+    had_turn: bool = False
+    has_left: bool = False
+
+
+class Admission:
+    """The queue before an engine.
+
+    :param turns: how many requests are read, decoded and predicted at once.
+    :param pixels: how many pixels they may have in memory together; as many as the largest picture has, at least.
+    :param max_wait: the longest expected wait, in seconds, with which a request is let in, and the longest wait for a
+        turn or for pixels that others keep.
+    """
+
+    def __init__(self, turns: int, pixels: int, max_wait: float) -> None:
+        self.turns = turns
+        self.max_wait = max_wait
+        self._turns = _Room(turns)
+        self._pixels = _Room(pixels)
+        self._lock = threading.Lock()
+        self._inside = 0
+        # Seconds from one request's end to the next one's, while there is work; and when the last one ended or, if
+        # there was no work then, the first one came.
+        self._pace = 0.0
+        self._last_progress = 0.0
+
+    @property
+    def predicting(self) -> int:
+        """How many requests have their turn."""
+        return self._turns.taken
+
+    @property
+    def waiting(self) -> int:
+        """How many requests are inside without having their turn."""
+        return max(0, self._inside - self.predicting)
+
+    def arrive(self) -> Ticket:
+        """The place of a request that comes now, or its refusal."""
+        now = time.perf_counter()
+        with self._lock:
+            if not self._inside:
+                self._last_progress = now
+            wait = self._inside * self._pace + (now - self._last_progress)
+            ticket = Ticket(now, wait, wait > self.max_wait)
+            self._inside += not ticket.is_refused
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        """Frees the place of `ticket`; once, however often it is called."""
+        now = time.perf_counter()
+        with self._lock:
+            if ticket.is_refused or ticket.has_left:
+                return
+            ticket.has_left = True
+            self._inside -= 1
+            if ticket.had_turn:
+                seconds = now - self._last_progress
+                self._pace += (seconds - self._pace) * (_NEWEST_SHARE if self._pace else 1)
+                self._last_progress = now
+
+    @contextlib.contextmanager
+    def turn(self, ticket: Ticket) -> Iterator[Turn]:
+        """The turn of the request of `ticket`. Those that wait have it in the order in which they ask.
+
+        :raises BusyError: others kept all turns for too long.
+        """
+        turn = Turn(self._turns, self._pixels, self.max_wait)
+        turn.begin()
+        ticket.had_turn = True
+        try:
+            yield turn
+        finally:
+            turn.end()
+
+
+class Turn:
+    """What a request that has its turn may do with it."""
+
+    def __init__(self, turns: _Room, pixels: _Room, max_wait: float) -> None:
+        self._rooms = {turns: 0, pixels: 0}
+        self._turns, self._pixels, self._max_wait = turns, pixels, max_wait
+
+    def begin(self) -> None:
+        """Waits for the turn.
+
+        :raises BusyError: others kept all turns for too long.
+        """
+        self._take(self._turns, 1, "turn")
+
+    def take_pixels(self, pixels: int) -> None:
+        """Waits until so many `pixels` more may be in memory. They are given back with the turn.
+
+        :raises BusyError: others kept them for too long.
+        """
+        self._take(self._pixels, pixels, f"room for {pixels} pixels")
+
+    def _take(self, room: _Room, amount: int, what: str) -> None:
+        if not room.take(amount, self._max_wait):
+            raise BusyError(f"no {what} within {self._max_wait:g} seconds")
+        self._rooms[room] += amount
+
+    def give_way(self) -> None:
+        """Ends the turn and waits for the next one, behind those who wait.
+
+        :raises BusyError: as `begin`; the request has no turn then.
+        """
+        self.end()
+        self.begin()
+
+    def end(self) -> None:
+        """Gives everything back."""
+        for room, amount in self._rooms.items():
+            room.give_back(amount)
+            self._rooms[room] = 0
+
+
+class _Room:
+    """So much of something, which is taken and given back in pieces. Who waits is served in order."""
+
+    def __init__(self, capacity: int) -> None:
+        self._free = self._capacity = capacity
+        self._waiting: deque[tuple[threading.Event, int]] = deque()
+        self._lock = threading.Lock()
+
+    @property
+    def taken(self) -> int:
+        return self._capacity - self._free
+
+    def take(self, amount: int, timeout: float) -> bool:
+        """Whether `amount` was free, or became so within `timeout` seconds."""
+        place = (threading.Event(), amount)
+        with self._lock:
+            self._waiting.append(place)
+            self._serve()
+        if place[0].wait(timeout):
+            return True
+        with self._lock:
+            # It may have been served since.
+            if place not in self._waiting:
+                return True
+            self._waiting.remove(place)
+            # The next one may want less.
+            self._serve()
+            return False
+
+    def give_back(self, amount: int) -> None:
+        with self._lock:
+            self._free += amount
+            self._serve()
+
+    def _serve(self) -> None:
+        while self._waiting and self._waiting[0][1] <= self._free:
+            served, amount = self._waiting.popleft()
+            self._free -= amount
+            served.set()
 
 
 def is_machines_own(environ: dict) -> bool:
@@ -28,89 +203,4 @@ def is_machines_own(environ: dict) -> bool:
     NGINX says whose connection it passes on, in place of what a client says of itself. Only NGINX connects to the
     service's socket, whose other end has no address.
     """
-    return environ.get("REMOTE_ADDR") == "" and environ.get("HTTP_X_FORWARDED_FOR") in _LOOPBACK
-
-
-class Admission:
-    """Places for requests that predict or wait to, and turns for those that predict.
-
-    A request without a place is refused at once. One with a place waits for its turn, `queue_seconds` at most. Without
-    places, requests would wait in the queue of Gunicorn's thread pool, without limit, and health checks behind them.
-
-    :param turns: how many pictures are decoded, and in memory, at once.
-    """
-
-    def __init__(self, turns: int, queue_seconds: float) -> None:
-        self._queue_seconds = queue_seconds
-        # A turn is free only while nobody waits. A semaphore's would be taken again by whoever gave it back.
-        self._free = turns
-        self._waiting: deque[threading.Event] = deque()
-        self._lock = threading.Lock()
-        self._in_hand = 0
-
-    @contextlib.contextmanager
-    def place(self, environ: dict) -> Iterator[None]:
-        """A place for the request `environ` (WSGI's).
-
-        There are places without limit where the server does not say how many threads it has. The machine's own request
-        has one more: others who ask again and again would keep the smoke test out of a service that is well.
-
-        :raises BusyError: all places are taken.
-        """
-        limit = places(environ.get(THREADS, math.inf)) + is_machines_own(environ)
-        with self._lock:
-            if self._in_hand >= limit:
-                raise BusyError(f"all {limit} places are taken by requests that predict or wait")
-            self._in_hand += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._in_hand -= 1
-
-    @contextlib.contextmanager
-    def turn(self) -> Iterator[Callable[[], None]]:
-        """A turn, for a request that has a place. What it gives ends the turn and waits for the next one.
-
-        Those that wait have their turns in the order in which they came.
-
-        :raises BusyError: others kept all turns for too long.
-        """
-        self._take()
-        has_turn = True
-
-        def give_way() -> None:
-            nonlocal has_turn
-            if has_turn:
-                self._give_back()
-            has_turn = False
-            self._take()
-            has_turn = True
-
-        try:
-            yield give_way
-        finally:
-            if has_turn:
-                self._give_back()
-
-    def _take(self) -> None:
-        called = threading.Event()
-        with self._lock:
-            if self._free:
-                self._free -= 1
-                return
-            self._waiting.append(called)
-        if called.wait(self._queue_seconds):
-            return
-        with self._lock:
-            # It may have been called since.
-            if called in self._waiting:
-                self._waiting.remove(called)
-                raise BusyError(f"no turn within {self._queue_seconds:g} seconds")
-
-    def _give_back(self) -> None:
-        with self._lock:
-            if self._waiting:
-                self._waiting.popleft().set()
-            else:
-                self._free += 1
+    return environ.get("REMOTE_ADDR") == "" and environ.get("HTTP_X_FORWARDED_FOR") in ("127.0.0.1", "::1")

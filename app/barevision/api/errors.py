@@ -21,7 +21,6 @@ from barevision.api.metrics import METHODS
 from barevision.api.service import current_service
 from barevision.errors import BusyError, PictureError, PictureTooLargeError, UnknownLabelError, shortened
 
-_RETRY_SECONDS = 1
 # Text is cut before it is quoted, which would make a copy of megabytes.
 _QUOTED_CHARACTERS = 100
 
@@ -77,7 +76,7 @@ def explain(error: Exception) -> Problem:
         case UnknownLabelError():
             return Problem(422, "Unprocessable Entity", str(error))
         case BusyError():
-            return Problem(503, "Service Unavailable", str(error), {"Retry-After": str(_RETRY_SECONDS)})
+            return Problem(503, "Service Unavailable", str(error), {"Retry-After": str(error.seconds)})
         case RequestEntityTooLarge():
             allowed = current_service().detector.settings.max_bytes
             is_body = error.description == RequestEntityTooLarge.description

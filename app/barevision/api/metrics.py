@@ -12,6 +12,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from barevision.api.admission import Admission
+
 # From a tenth of a millisecond, what waiting costs when nobody waits, to the longest that a request may wait.
 _BUCKETS = (0.0001, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 #: The methods that routes have, in the order in which errors name them.
@@ -24,7 +26,7 @@ disable_created_metrics()
 class Metrics:
     """The numbers of one process."""
 
-    def __init__(self, model: str, engine: str) -> None:
+    def __init__(self, model: str, engine: str, admission: Admission) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._requests = Counter(
@@ -38,8 +40,10 @@ class Metrics:
             registry=registry,
         )
         self.refused = Counter("barevision_refused", "Requests for predictions answered 503, busy", registry=registry)
-        self.waiting = Gauge("barevision_waiting", "Requests that wait for their turn", registry=registry)
-        self.in_flight = Gauge("barevision_in_flight", "Requests whose turn it is", registry=registry)
+        waiting = Gauge("barevision_waiting", "Requests that wait for their turn", registry=registry)
+        waiting.set_function(lambda: admission.waiting)
+        in_flight = Gauge("barevision_in_flight", "Requests whose turn it is", registry=registry)
+        in_flight.set_function(lambda: admission.predicting)
         Info("barevision_model", "What is served", registry=registry).info({"name": model, "engine": engine})
 
     def count(self, method: str, path: str | None, status: int) -> None:

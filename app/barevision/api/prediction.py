@@ -2,25 +2,29 @@
 
 ::
 
-    with turn():
+    with turn() as mine:
         (upload,) = read_sent().uploads
-        answer = predict(upload.read(), selection)
+        answer = mine.predict(upload.read(), selection)
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 
 from flask import request
 from werkzeug.exceptions import ClientDisconnected
 
-from barevision.api.record import current_record
-from barevision.api.service import current_service
+from barevision.api.admission import Turn, is_machines_own
+from barevision.api.record import Record, current_record
+from barevision.api.service import Service, current_service
 from barevision.detection.selection import Selection
 from barevision.detector import Answer
 from barevision.errors import BusyError, PictureTooLargeError
+from barevision.serving.worker import TICKET
 
 # The pictures of a request may have so many times the pixels of the largest one: twenty photos of 12 megapixels, but
 # not twenty of the largest, which a few bytes can be.
@@ -30,77 +34,91 @@ _SECONDS_TO_BEGIN = 40
 
 
 @contextlib.contextmanager
-def turn() -> Iterator[Callable[[], None]]:
+def turn() -> Iterator[RequestTurn]:
     """The current request's turn: its body is read, decoded and predicted within, not before.
 
-    What it gives is to be called between two pictures: it lets others have their turn and waits for the next one. It
-    raises `PictureTooLargeError` or `BusyError` once the request has had its share of pixels or time.
-
-    :raises BusyError: no place, or no turn in time.
+    :raises BusyError: it would have to wait for too long, or had to.
     """
-    service = current_service()
-    in_flight = service.metrics.in_flight
+    service, record = current_service(), current_record()
+    admission = service.admission
+    # Gunicorn's worker has seen the request arrive; other servers have no queue before the app.
+    ticket = request.environ.get(TICKET) or admission.arrive()
     with contextlib.ExitStack() as stack:
-        with _waiting():
-            stack.enter_context(service.admission.place(request.environ))
-            give_way = stack.enter_context(service.admission.turn())
-        stack.enter_context(in_flight.track_inprogress())
-
-        def next_turn() -> None:
-            _check_share()
-            in_flight.dec()
-            try:
-                with _waiting():
-                    give_way()
-            finally:
-                in_flight.inc()
-
-        yield next_turn
-
-
-def _check_share() -> None:
-    record, allowed = current_record(), _PICTURES_PER_LIMIT * current_service().detector.settings.max_pixels
-    pixels = sum(width * height for width, height in record.sizes)
-    if pixels >= allowed:
-        raise PictureTooLargeError(
-            f"the request's pictures before this one have {pixels} pixels, and no more are begun after {allowed}; "
-            "send it in another request"
-        )
-    if record.milliseconds() > _SECONDS_TO_BEGIN * 1000:
-        raise BusyError(f"the request has taken more than {_SECONDS_TO_BEGIN} seconds; send this picture in another")
+        stack.callback(admission.leave, ticket)
+        with _waiting(ticket.arrived):
+            # Others who ask again and again would keep a deployment's smoke test out of a service that is well.
+            if ticket.is_refused and not is_machines_own(request.environ):
+                raise BusyError(
+                    f"a turn would come in {ticket.expected_wait:.1f} seconds, allowed are {admission.max_wait:g}",
+                    math.ceil(ticket.expected_wait),
+                )
+            its_turn = stack.enter_context(admission.turn(ticket))
+        yield RequestTurn(service, record, its_turn)
 
 
 @contextlib.contextmanager
-def _waiting() -> Iterator[None]:
-    metrics = current_service().metrics
+def _waiting(since: float) -> Iterator[None]:
+    """Notes how long a request has waited `since` then, and whether it was told to come back."""
     try:
-        with current_record().timed("wait"), metrics.waiting.track_inprogress():
-            yield
+        yield
     except BusyError:
-        metrics.refused.inc()
+        current_service().metrics.refused.inc()
         raise
+    finally:
+        current_record().add("wait", time.perf_counter() - since)
 
 
-def predict(picture: bytes, selection: Selection, max_side: int | None = None, full_size: bool = False) -> Answer:
-    """What is on the encoded `picture`, for the current request, which has its turn.
+class RequestTurn:
+    """What the current request does while it has its turn."""
 
-    :param max_side: the most pixels that a side may have, if less than the setting of this name.
-    :param full_size: whether the answer's image has to be in full size, to be drawn on.
-    :raises ClientDisconnected: nobody waits for the answer any more.
-    :raises PictureError: as `Detector.answer`.
-    """
-    record = current_record()
-    # NGINX closes its connection when its client gives up. The body was read, so there is nothing else to receive.
-    connection = request.environ.get("gunicorn.socket")
-    if connection is not None:
-        with contextlib.suppress(BlockingIOError):
-            if not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
-                record.client_is_gone = True
-                raise ClientDisconnected
-    answer = current_service().detector.answer(picture, selection, max_side, full_size)
-    for stage, seconds in answer.seconds.items():
-        record.add(stage, seconds)
-    height, width = answer.size
-    record.sizes.append([width, height])
-    record.detections = (record.detections or 0) + len(answer.detections)
-    return answer
+    def __init__(self, service: Service, record: Record, turn: Turn) -> None:
+        self._service = service
+        self._record = record
+        self._turn = turn
+
+    def give_way(self) -> None:
+        """Between two pictures: lets others have their turn, and waits for the next one.
+
+        :raises PictureTooLargeError: the request has had its share of pixels.
+        :raises BusyError: the request has had its share of time, or there was no turn in time.
+        """
+        allowed = _PICTURES_PER_LIMIT * self._service.detector.settings.max_pixels
+        pixels = sum(width * height for width, height in self._record.sizes)
+        if pixels >= allowed:
+            raise PictureTooLargeError(
+                f"the request's pictures before this one have {pixels} pixels, and no more are begun after {allowed}; "
+                "send it in another request"
+            )
+        if self._record.milliseconds() > _SECONDS_TO_BEGIN * 1000:
+            raise BusyError(
+                f"the request has taken more than {_SECONDS_TO_BEGIN} seconds; send this picture in another"
+            )
+        with _waiting(time.perf_counter()):
+            self._turn.give_way()
+
+    def predict(
+        self, picture: bytes, selection: Selection, max_side: int | None = None, full_size: bool = False
+    ) -> Answer:
+        """What is on the encoded `picture`.
+
+        :param max_side: the most pixels that a side may have, if less than the setting of this name.
+        :param full_size: whether the answer's image has to be in full size, to be drawn on.
+        :raises ClientDisconnected: nobody waits for the answer any more.
+        :raises PictureError: as `Detector.answer`.
+        :raises BusyError: others kept their pixels in memory for too long.
+        """
+        # NGINX closes its connection when its client gives up. The body was read, so there is nothing else to receive.
+        connection = request.environ.get("gunicorn.socket")
+        if connection is not None:
+            with contextlib.suppress(BlockingIOError):
+                if not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                    self._record.client_is_gone = True
+                    raise ClientDisconnected
+        detector = self._service.detector
+        answer = detector.answer(picture, selection, max_side, full_size, self._turn.take_pixels)
+        for stage, seconds in answer.seconds.items():
+            self._record.add(stage, seconds)
+        height, width = answer.size
+        self._record.sizes.append([width, height])
+        self._record.detections = (self._record.detections or 0) + len(answer.detections)
+        return answer

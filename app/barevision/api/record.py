@@ -14,6 +14,7 @@ from flask import Flask, Response, g, request
 
 from barevision.api.metrics import Metrics
 from barevision.api.service import current_service
+from barevision.serving.worker import TICKET
 
 _log = logging.getLogger(__name__)
 _REQUEST_ID = "X-Request-ID"
@@ -75,6 +76,10 @@ def register_record(app: Flask) -> None:
     def begin() -> None:
         own = request.headers.get(_REQUEST_ID, "")
         g.record = Record(own if _HARMLESS_ID.fullmatch(own) else uuid.uuid4().hex, current_service().metrics)
+        ticket = request.environ.get(TICKET)
+        if ticket is not None:
+            # It waited for a thread before Flask saw it.
+            g.record.began = ticket.arrived
 
     def finish(response: Response) -> Response:
         record, status = current_record(), response.status_code

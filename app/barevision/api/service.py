@@ -41,8 +41,10 @@ def make_service(detector: Detector) -> Service:
     except (EngineError, WrongAnswerError) as error:
         _log.error("not ready: %s", error)
         readiness = Readiness(False, str(error))
-    admission = Admission(settings.concurrency, settings.queue_seconds)
-    return Service(detector, admission, Metrics(detector.model.name, settings.engine), readiness)
+    # While the engine's streams compute, one more picture is decoded for whichever is done first.
+    admission = Admission(detector.engine.streams + 1, settings.max_pixels, settings.max_wait)
+    metrics = Metrics(detector.model.name, settings.engine, admission)
+    return Service(detector, admission, metrics, readiness)
 
 
 def current_service() -> Service:

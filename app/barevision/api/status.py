@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import ServiceUnavailable
 
 from barevision import __version__
-from barevision.api.admission import places
 from barevision.api.openapi import operation
 from barevision.api.service import current_service
 from barevision.engines import Precision
-from barevision.serving.worker import THREADS
 
 bp = Blueprint("status", __name__)
 
@@ -57,9 +55,7 @@ class Limits(BaseModel):
     max_bytes: int
     max_pixels: int
     max_side: int
-    concurrency: int
-    queue_seconds: float
-    places: int | None = Field(description="Requests for predictions that may be here at once; null: not bounded")
+    max_wait: float = Field(description="Seconds: who would wait longer is refused")
 
 
 class Defaults(BaseModel):
@@ -112,7 +108,6 @@ def info() -> dict:
     detector = current_service().detector
     settings = detector.settings
     height, width = detector.engine.input_size
-    threads = request.environ.get(THREADS)
     return {
         "version": __version__,
         "commit": release_commit(Path(__file__)),
@@ -122,9 +117,7 @@ def info() -> dict:
             "max_bytes": settings.max_bytes,
             "max_pixels": settings.max_pixels,
             "max_side": settings.max_side,
-            "concurrency": settings.concurrency,
-            "queue_seconds": settings.queue_seconds,
-            "places": threads and places(threads),
+            "max_wait": settings.max_wait,
         },
         "defaults": {"confidence": settings.confidence, "nms": settings.nms},
     }

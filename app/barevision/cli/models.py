@@ -242,7 +242,7 @@ def _setup(settings: Settings) -> str:
 
 
 def _requirements(model: str, source: ModelSource, settings: Settings) -> dict:
-    disk, memory = source.requirements(settings.concurrency * settings.max_pixels)
+    disk, memory = source.requirements(settings.max_pixels)
     return {
         "model": model,
         "description": source.description,

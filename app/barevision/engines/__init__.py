@@ -23,6 +23,8 @@ class Engine(Protocol):
     input_size: tuple[int, int]
     #: What the network really computes with, as the engine says.
     precision: Precision
+    #: Inferences that run at once; further ones wait for those.
+    streams: int
 
     def infer(self, blob: np.ndarray) -> np.ndarray:
         """From float32 (1, 3, height, width), RGB, 0 to 1, to float32 (a, b): one picture's raw detections."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ _LOG_ONLY_FATAL = 4
 
 
 class OnnxRuntimeEngine:
-    """See `Engine`. A session may be run by several threads at once and releases the GIL while it does."""
+    """See `Engine`. A session may be run by several threads at once, and releases the GIL while it computes."""
 
     precision: Precision = "f32"
 
@@ -26,11 +27,14 @@ class OnnxRuntimeEngine:
         options.intra_op_num_threads = plan.threads
         options.inter_op_num_threads = 1
         self._session = _session(path, options)
+        self.streams = plan.streams
+        self._free = threading.Semaphore(plan.streams)
         _, _, height, width = self._session.get_inputs()[0].shape
         self.input_size = (height, width)
 
     def infer(self, blob: np.ndarray) -> np.ndarray:
-        return _run(self._session, blob)[0][0]
+        with self._free:
+            return _run(self._session, blob)[0][0]
 
 
 def answer_shapes(network: bytes, blob: np.ndarray) -> list[tuple[int, ...]]:

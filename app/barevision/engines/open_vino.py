@@ -39,6 +39,7 @@ class OpenVinoEngine:
                     "set app_engine: openvino and run site.yml, which allows it, or take the engine onnxruntime"
                 ) from error
             raise EngineError(f"OpenVINO can't load {path}: {error}") from error
+        self.streams = plan.streams
         if self.precision != plan.precision:
             raise EngineError(f"this processor can't compute with {plan.precision}, only with {self.precision}")
         _, _, height, width = compiled.inputs[0].shape

@@ -17,6 +17,7 @@ class OpenCVEngine:
     """See `Engine`. Threads that use a `cv2.dnn.Net` at once get each other's boxes, so calls take turns."""
 
     precision: Precision = "f32"
+    streams = 1
 
     def __init__(self, path: Path, plan: Plan) -> None:
         try:

@@ -63,17 +63,27 @@ def decode_image(data: bytes, max_pixels: int) -> np.ndarray:
 
 
 def decode_reduced(
-    data: bytes, max_pixels: int, max_side: int | None = None, least: tuple[int, int] | None = None
+    data: bytes,
+    max_pixels: int,
+    max_side: int | None = None,
+    least: tuple[int, int] | None = None,
+    make_room: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """As `decode_image`, and the picture's full size (height, width); a JPEG may be smaller than that.
 
     :param max_side: the most pixels that a side may have.
     :param least: a JPEG is decoded at a half, a quarter or an eighth of its size where that leaves this many pixels
         (height, width); in full if None.
+    :param make_room: is called before the picture is decoded, with the pixels that this takes memory for, at most
+        `max_pixels`; what it raises is raised.
     """
     header = read_header(data)
     _check_size(header, len(data), max_pixels, max_side)
     width, height = header.size
+    if make_room is not None:
+        tile_width, tile_height = header.tile
+        wide = max(1, header.pixel_bytes / _PIXEL_BYTES)
+        make_room(int(max(width * height, tile_width * tile_height) * wide))
     is_sideways = header.orientation in _SIDEWAYS
     if header.format == "JPEG":
         check_jpeg_scans(header.data, width * height, max_pixels)

@@ -1,7 +1,7 @@
 """Gunicorn's settings, on a VM and for `barevision serve --production`.
 
-An inventory can change `threads`, `timeout` and `graceful_timeout`: barevision.service gives those three as options,
-which Gunicorn prefers to this file. There is no `bind`, because systemd (barevision.socket) or the command line opens
+An inventory can change `timeout` and `graceful_timeout`: barevision.service gives those two as options, which Gunicorn
+prefers to this file. There is no `bind`, because systemd (barevision.socket) or the command line opens
 the socket and hands it over. Gunicorn reads this file by its path rather than as a module, so that nothing of the
 package is imported before the paths below are changed.
 """
@@ -22,10 +22,12 @@ workers = 1
 # Gunicorn's gthread, except that an answer is sent in one piece: a worker that dies sends no half answer.
 # Default: sync
 worker_class = "barevision.serving.worker.Worker"
-# Requests handled at once, waiting ones and health checks included. Two threads are left to health checks and refusals;
-# the others' pictures take turns, as many at once as BAREVISION_CONCURRENCY says. Further ones are answered 503.
+# Threads that answer health checks and the like. The worker has others for predictions, and for refusals.
 # Default: 1
-threads = 8
+threads = 2
+# Connections at once, waiting ones included; each is an open file, of which the unit allows twice as many.
+# Default: 1000
+worker_connections = 2000
 # The model is loaded after the fork, because a runtime's own threads do not survive one.
 # Default: False
 preload_app = False

@@ -1,4 +1,8 @@
-"""Gunicorn's worker for Barevision: it tells the app how many threads it has, and sends an answer whole or not at all.
+"""Gunicorn's worker for Barevision: it lets requests wait without a thread, and sends an answer whole or not at all.
+
+Gunicorn gives each request a thread as it comes, so that health checks stand in a queue with predictions. Here a
+request that has something to predict waits for one of a few threads. Hundreds may wait: each is an open connection,
+whose body is not read yet. What would wait too long is refused by another thread, and two more answer everything else.
 
 Gunicorn sends an answer's headers first and its body after them. If a worker dies in between, NGINX has half an answer,
 which it can't ask for again. An answer that is sent in one piece is either complete or not begun; if it is not
@@ -9,7 +13,8 @@ which need no body, are sent only once the body has arrived.
 
 What Gunicorn refuses itself, because it is no request or one with too large a header, is answered in the app's form.
 
-This depends on Gunicorn 27's internals: `handle_request`, `handle_error`, `TConn.sock`, `TConn.parser.finish_body`.
+This depends on Gunicorn 27's internals: `enqueue_req`, `finish_request`, `pending_conns`, `method_queue`,
+`handle_request`, `handle_error`, `TConn.sock`, `TConn.parser.unreader`, `TConn.parser.finish_body`.
 """
 
 from __future__ import annotations
@@ -19,17 +24,24 @@ import http
 import json
 import logging
 import re
+import selectors
 import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from gunicorn.http import Request
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, TConn, ThreadWorker
 
-#: The key in a request's environ of the number of threads that handle requests.
-THREADS = "barevision.threads"
+#: The key in a request's environ of its place in the queue before the engine.
+TICKET = "barevision.ticket"
+# A request of several pictures lets others have their turn in between and keeps its thread.
+_THREADS_THAT_GAVE_WAY = 6
+# GET, HEAD and OPTIONS. What has not sent its first letter yet is not taken in.
+_QUICK_METHODS = (b"G", b"H", b"O", b"")
 # NGINX has the whole body before it connects, so the rest of a body arrives in milliseconds.
 _DRAIN_SECONDS = 5
 _DRAIN_BYTES = 2**30
@@ -40,17 +52,45 @@ _log = logging.getLogger(__name__)
 
 
 class Worker(ThreadWorker):
-    """Gunicorn's gthread worker, for the setting `worker_class`. It holds an answer in memory until it is complete."""
+    """Gunicorn's gthread worker, for the setting `worker_class`. It holds an answer in memory until it is complete.
+
+    The app says in `extensions["barevision"].admission` who may come in (api/admission.py). Gunicorn's own threads, as
+    many as its setting `threads` says, answer what is no prediction.
+    """
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
         app = self.wsgi
+        self._admission = app.extensions["barevision"].admission
+        threads = self._admission.turns + _THREADS_THAT_GAVE_WAY
+        self._predictions = ThreadPoolExecutor(threads, thread_name_prefix="prediction")
+        self._refusals = ThreadPoolExecutor(1, thread_name_prefix="refusal")
 
-        def app_with_threads(environ: dict, start_response: Callable) -> Iterable[bytes]:
-            environ[THREADS] = self.cfg.threads
+        def app_with_ticket(environ: dict, start_response: Callable) -> Iterable[bytes]:
+            environ[TICKET] = environ["gunicorn.socket"].ticket
             return app(environ, start_response)
 
-        self.wsgi = app_with_threads
+        self.wsgi = app_with_ticket
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Gives a connection to whoever answers its next request, or waits for the request without a thread."""
+        conn.ticket, pool = None, self.tpool
+        begin = _first_letter(conn)
+        if begin is None:
+            conn.timeout = time.monotonic() + DEFAULT_WORKER_DATA_TIMEOUT
+            self.pending_conns.append(conn)
+            when_readable = partial(self.on_pending_socket_readable, conn)
+            self.poller.register(conn.sock, selectors.EVENT_READ, when_readable)
+            return
+        if begin not in _QUICK_METHODS:
+            conn.ticket = self._admission.arrive()
+            pool = self._refusals if conn.ticket.is_refused else self._predictions
+        pool.submit(self.handle, conn).add_done_callback(partial(self._finish, conn))
+
+    def _finish(self, conn: TConn, future: Future) -> None:
+        if conn.ticket is not None:
+            self._admission.leave(conn.ticket)
+        self.method_queue.defer(self.finish_request, conn, future)
 
     def handle_quit(self, sig: int, frame: object) -> None:
         """Ends the worker on SIGINT and SIGQUIT as SIGTERM does, once its requests are answered."""
@@ -82,7 +122,7 @@ class Worker(ThreadWorker):
 
     def handle_request(self, req: Request, conn: TConn) -> bool:
         sock = conn.sock
-        conn.sock = _BufferedSocket(sock)
+        conn.sock = _BufferedSocket(sock, conn.ticket)
         try:
             keeps_alive = super().handle_request(req, conn)
             conn.parser.finish_body(time.monotonic() + _DRAIN_SECONDS, _DRAIN_BYTES)
@@ -93,10 +133,11 @@ class Worker(ThreadWorker):
 
 
 class _BufferedSocket:
-    """A connected socket that keeps what `sendall` is given until `flush`."""
+    """A connected socket that keeps what `sendall` is given until `flush`. The app sees it in a request's environ."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, ticket: object = None) -> None:
         self._sock = sock
+        self.ticket = ticket
         self._parts: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -118,3 +159,15 @@ class _BufferedSocket:
     def flush(self) -> None:
         if data := self.take():
             self._sock.sendall(data)
+
+
+def _first_letter(conn: TConn) -> bytes | None:
+    """That of the connection's next request; b"" if there will be none, None if nothing has arrived yet."""
+    if conn.parser is not None and (read_ahead := conn.parser.unreader.buf.getvalue()):
+        return read_ahead[:1]
+    try:
+        return conn.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""

@@ -17,6 +17,7 @@ from flask.testing import FlaskClient
 from barevision.api.dialects import deepstack
 from barevision.detector import Detector
 from barevision.objects import Detection, differences
+from tests.support.admission import refused
 from tests.support.engines import FakeEngine
 
 
@@ -176,14 +177,10 @@ def test_every_error_has_the_dialects_form(app: Flask, engine: FakeEngine, pictu
 
 
 def test_a_busy_service_says_so_in_the_dialect(client: FlaskClient, roadsigns: Detector, picture: bytes) -> None:
-    admission = client.application.extensions["barevision"].admission
-    environ = {"barevision.threads": 1}
-    with admission.place(environ):
-        response = client.post(
-            "/v1/vision/detection", data={"image": (io.BytesIO(picture), "x")}, environ_overrides=environ
-        )
+    form = {"image": (io.BytesIO(picture), "x")}
+    response = client.post("/v1/vision/detection", data=form, environ_overrides=refused(12))
     assert_failure(response, 503)
-    assert response.headers["Retry-After"] == "1"
+    assert response.headers["Retry-After"] == "12"
 
 
 def test_a_body_without_a_form_is_understood_too(

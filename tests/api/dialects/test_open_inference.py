@@ -17,6 +17,7 @@ from tritonclient.utils import InferenceServerException
 
 from barevision.api.service import Readiness
 from barevision.objects import Detection, differences
+from tests.support.admission import refused
 from tests.support.answers import detections
 from tests.support.engines import FakeEngine
 
@@ -207,12 +208,9 @@ def test_every_error_has_the_protocols_form(app: Flask, engine: FakeEngine, pict
     assert_error(client.post("/v2/models/other/infer", data=b"{}"), 404)
     assert_error(client.get(INFER), 405)
     assert_error(client.post(INFER, data=bytes(21 * 2**20)), 413)
-    admission = app.extensions["barevision"].admission
-    environ = {"barevision.threads": 1}
-    with admission.place(environ):
-        busy = client.post(INFER, data=b"{}", environ_overrides=environ)
+    busy = client.post(INFER, data=b"{}", environ_overrides=refused(12))
     assert_error(busy, 503)
-    assert busy.headers["Retry-After"] == "1"
+    assert busy.headers["Retry-After"] == "12"
     engine.infer = lambda blob: 1 / 0
     good = image_json(data=[base64.b64encode(picture).decode()])
     assert_error(client.post(INFER, json=good), 500)

@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from werkzeug.datastructures import MultiDict
 
 from barevision.api import create_app, prediction
+from barevision.api.admission import Admission
 from barevision.detector import Detector
 from barevision.objects import Detection, differences
 from barevision.pictures.annotate import annotate
@@ -101,13 +102,17 @@ def form(count: int, image: np.ndarray) -> dict:
     return {f"picture{number}": (io.BytesIO(data), f"{number}.png") for number in range(count)}
 
 
-def test_others_have_their_turn_between_two_pictures_of_a_request(app: Flask, engine: FakeEngine) -> None:
-    infer, seen, waits = engine.infer, [], app.extensions["barevision"].admission._waiting
+def test_others_have_their_turn_between_two_pictures_of_a_request(
+    app: Flask, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infer, seen, admission = engine.infer, [], Admission(1, 10**6, max_wait=60)
+    service = replace(app.extensions["barevision"], admission=admission)
+    monkeypatch.setitem(app.extensions, "barevision", service)
 
     def watching(blob: np.ndarray) -> np.ndarray:
         if not seen:
             thread.start()
-            wait_until(lambda: waits, "the other request waits for its turn")
+            wait_until(lambda: admission.waiting, "the other request waits for its turn")
         seen.append("light" if blob.mean() > 0.5 else "dark")
         return infer(blob)
 

@@ -15,11 +15,14 @@ from tests.support.waiting import wait_until
 
 # Both modules say which release they are of. A worker finds the first in the folder it runs in, the second in its path.
 APPLICATION = """
+from types import SimpleNamespace
+from barevision.api.admission import Admission
 from late import RELEASE as LATE
 RELEASE = {release!r}
 def app(environ, start_response):
     start_response("200 OK", [("Content-Length", "2"), ("Connection", "close")])
     return [(RELEASE + LATE).encode()]
+app.extensions = {{"barevision": SimpleNamespace(admission=Admission(1, 1, 1))}}
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -9,13 +10,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from http.client import HTTPResponse
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from gunicorn.config import Config
 
+from barevision.api.admission import Admission
 from barevision.serving.worker import Worker
 from tests.support.serving import APP
 from tests.support.waiting import wait_until
@@ -26,10 +30,28 @@ BODY = bytes(range(256)) * 1000
 def wsgi_app(environ: dict, start_response: Callable) -> Iterable[bytes]:
     """What the Gunicorn of these tests serves."""
     start_response("200 OK", [("Content-Length", str(len(BODY)))])
-    assert environ["barevision.threads"] == 2
+    if environ["PATH_INFO"].startswith("/slow"):
+        return _slowly(environ)
+    if environ["PATH_INFO"] == "/status":
+        return [Path("/proc/self/status").read_bytes().ljust(len(BODY))]
+    if environ["PATH_INFO"] == "/ticket":
+        return [str(environ["barevision.ticket"]).ljust(len(BODY)).encode()]
     if environ["PATH_INFO"] == "/file":
         return environ["wsgi.file_wrapper"](io.FileIO(os.environ["BODY_FILE"]))
     return _parts(environ["PATH_INFO"] == "/death")
+
+
+wsgi_app.extensions = {"barevision": SimpleNamespace(admission=Admission(turns=1, pixels=1, max_wait=0.5))}
+
+
+def _slowly(environ: dict) -> Iterable[bytes]:
+    """A prediction that takes half a second; of one that is refused, nothing but how long it would have waited."""
+    ticket, admission = environ["barevision.ticket"], wsgi_app.extensions["barevision"].admission
+    if ticket.is_refused:
+        return [b"refused".ljust(len(BODY))]
+    with admission.turn(ticket):
+        time.sleep(0.5)
+    return [b"predicted".ljust(len(BODY))]
 
 
 def _parts(dies: bool) -> Iterator[bytes]:
@@ -71,8 +93,16 @@ def connect(path: Path) -> socket.socket:
     return connection
 
 
-def ask(connection: socket.socket, target: str) -> bytes:
-    connection.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+def ask(connection: socket.socket, target: str, method: str = "GET") -> bytes:
+    send(connection, target, method)
+    return receive(connection)
+
+
+def send(connection: socket.socket, target: str, method: str) -> None:
+    connection.sendall(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+def receive(connection: socket.socket) -> bytes:
     response = HTTPResponse(connection)
     response.begin()
     return response.read()
@@ -83,6 +113,55 @@ def test_answers_arrive_whole_one_after_the_other_on_a_connection(path: Path) ->
         assert ask(connection, "/") == BODY
         assert ask(connection, "/file") == BODY
         assert ask(connection, "/") == BODY
+
+
+@pytest.mark.parametrize(("method", "waits"), [("GET", False), ("HEAD", False), ("OPTIONS", False), ("POST", True)])
+def test_only_what_may_be_a_prediction_has_a_place_in_the_queue(path: Path, method: str, waits: bool) -> None:
+    with connect(path) as connection:
+        send(connection, "/ticket", method)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+    assert (b"Ticket(" in answer) == waits
+    assert method == "HEAD" or (b"None" in answer) != waits
+
+
+def test_many_wait_without_a_thread_and_others_are_answered_meanwhile(path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        # Nobody knows yet how long one takes, so all of them may wait.
+        waiting = [stack.enter_context(connect(path)) for _ in range(40)]
+        for connection in waiting:
+            send(connection, "/slow", "POST")
+        with connect(path) as connection:
+            assert ask(connection, "/") == BODY
+        threads = [line for line in _status(path).splitlines() if line.startswith("Threads:")]
+        assert int(threads[0].split()[1]) < 20
+        for connection in waiting[:2]:
+            assert receive(connection).strip() == b"predicted"
+        # Now it is known: forty wait, each for half a second.
+        with connect(path) as connection:
+            assert ask(connection, "/slow", "POST").strip() == b"refused"
+
+
+def _status(path: Path) -> str:
+    """/proc's of the worker that listens on the socket `path`."""
+    with connect(path) as connection:
+        return ask(connection, "/status").decode()
+
+
+def test_a_connection_that_sends_nothing_takes_no_thread_and_is_closed(path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(connect(path)) for _ in range(20)]
+        with connect(path) as connection:
+            assert ask(connection, "/") == BODY
+        assert idle[0].recv(1) == b""
+
+
+def test_requests_that_come_together_on_a_connection_are_answered_in_their_order(path: Path) -> None:
+    with connect(path) as connection:
+        send(connection, "/", "GET")
+        send(connection, "/ticket", "POST")
+        assert receive(connection) == BODY
+        assert receive(connection).startswith(b"Ticket(")
 
 
 def test_a_worker_that_dies_amid_an_answer_has_sent_nothing_of_it(path: Path) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from barevision import __version__
 from barevision.api.errors import Problem, quoted
 from barevision.api.openapi import operation
-from barevision.api.prediction import predict, turn
+from barevision.api.prediction import turn
 from barevision.api.record import current_record
 from barevision.api.service import current_service
 from barevision.api.uploads import PICTURE_FORM, read_sent
@@ -91,12 +91,12 @@ _DETECTION = {
 @operation("What is on a picture, for DeepStack's clients", **_DETECTION)
 def detect() -> Response:
     """A form with the picture in `image` and, if wanted, `min_confidence` (0.4). An `api_key` is ignored."""
-    with turn():
+    with turn() as mine:
         sent = read_sent()
         confidence = _min_confidence(sent.fields)
         # DeepStack lets only boxes of one class take each other out: a rider is not lost to the motorcycle.
         selection = current_service().detector.selection(confidence, per_class_nms=True)
-        answer = predict(sent.uploads[0].read(), selection)
+        answer = mine.predict(sent.uploads[0].read(), selection)
         return jsonify(_predictions(answer))
 
 

@@ -29,7 +29,7 @@ from barevision.api.dialects.open_inference_schema import (
 from barevision.api.errors import Problem, quoted
 from barevision.api.openapi import operation
 from barevision.api.parameters import read_parameters, validated
-from barevision.api.prediction import predict, turn
+from barevision.api.prediction import turn
 from barevision.api.service import current_service
 from barevision.api.status import require_ready
 from barevision.api.uploads import decode_base64, parse_json, read_body
@@ -117,14 +117,14 @@ def infer(name: str, version: str = _VERSION) -> Response:
     """Boxes (x, y, width and height in pixels), scores and labels of the objects, most confident first. With the
     header, the body is as many bytes of JSON and then the picture as a binary tensor; outputs may be binary too."""
     _check_model(name, version)
-    with turn():
+    with turn() as mine:
         inference, binary = _read_request()
         parameters = read_parameters(InferenceParameters, inference.parameters.items())
         picture = _read_picture(inference.inputs[0], binary)
         # Decoding takes memory enough: what the picture came in is given back before.
         del binary
         inference.inputs.clear()
-        detections = predict(picture, parameters.selection(current_service().detector)).detections
+        detections = mine.predict(picture, parameters.selection(current_service().detector)).detections
 
     tensors, parts = [], []
     for output in inference.outputs or [RequestedOutput(name=name) for name in _OUTPUTS]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, Field
@@ -11,7 +11,7 @@ from werkzeug.exceptions import NotAcceptable
 from barevision.api.errors import ProblemDocument, explain
 from barevision.api.openapi import operation, text_schemas
 from barevision.api.parameters import SelectionParameters, read_parameters
-from barevision.api.prediction import predict, turn
+from barevision.api.prediction import RequestTurn, turn
 from barevision.api.record import current_record
 from barevision.api.service import current_service
 from barevision.api.uploads import PICTURE_BODY, PICTURE_FORM, Upload, read_sent
@@ -67,7 +67,7 @@ def predict_pictures() -> Response:
     detector = current_service().detector
     # An address with something wrong in it is refused at once, also by a busy service.
     read_parameters(PredictParameters).selection(detector)
-    with turn() as next_turn:
+    with turn() as mine:
         sent = read_sent()
         uploads, parameters = sent.uploads, read_parameters(PredictParameters, sent.fields)
         selection = parameters.selection(detector)
@@ -75,18 +75,18 @@ def predict_pictures() -> Response:
         offered = [*_ANNOTATED] if parameters.annotate else ["application/json", *_ANNOTATED]
         media_type = request.accept_mimetypes.best_match(offered, offered[0])
         if media_type in _ANNOTATED:
-            return _annotated(uploads, selection, media_type)
+            return _annotated(mine, uploads, selection, media_type)
         if len(uploads) > 1:
-            return jsonify(list(_answers_of_several(uploads, selection, next_turn)))
-        return jsonify([detection.to_json() for detection in predict(uploads[0].read(), selection).detections])
+            return jsonify(list(_answers_of_several(mine, uploads, selection)))
+        return jsonify([detection.to_json() for detection in mine.predict(uploads[0].read(), selection).detections])
 
 
-def _annotated(uploads: list[Upload], selection: Selection, media_type: str) -> Response:
+def _annotated(mine: RequestTurn, uploads: list[Upload], selection: Selection, media_type: str) -> Response:
     if len(uploads) > 1:
         raise NotAcceptable(f"{len(uploads)} pictures can't be answered as {media_type}; ask for application/json")
     extension = _ANNOTATED[media_type]
     try:
-        answer = predict(uploads[0].read(), selection, max_side=LARGEST_SIDES[extension], full_size=True)
+        answer = mine.predict(uploads[0].read(), selection, max_side=LARGEST_SIDES[extension], full_size=True)
     except SideTooLongError as error:
         raise NotAcceptable(f"{error} in {media_type}; ask for application/json") from None
     with current_record().timed("draw"):
@@ -94,13 +94,13 @@ def _annotated(uploads: list[Upload], selection: Selection, media_type: str) -> 
     return Response(drawn, content_type=media_type)
 
 
-def _answers_of_several(uploads: list[Upload], selection: Selection, next_turn: Callable[[], None]) -> Iterator[dict]:
+def _answers_of_several(mine: RequestTurn, uploads: list[Upload], selection: Selection) -> Iterator[dict]:
     """A picture that can't be answered loses its own answer, not the others'. Each has a turn of its own."""
     for number, upload in enumerate(uploads):
         try:
             if number:
-                next_turn()
-            detections = predict(upload.read(), selection).detections
+                mine.give_way()
+            detections = mine.predict(upload.read(), selection).detections
         except (PictureError, BusyError) as error:
             yield {"file": upload.name, "problem": explain(error).document()}
         else:
