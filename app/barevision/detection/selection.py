@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import cv2
@@ -34,6 +35,7 @@ class Selection:
     limit: int | None = None
 
 
+@functools.lru_cache(maxsize=8)
 def class_colors(classes: int) -> list[tuple[int, int, int]]:
     """One colour a class, three numbers from 0 to 254: the tutorial's, drawn with its seed and type of number."""
     random = np.random.RandomState(42)
