@@ -110,6 +110,7 @@ def test_a_narrower_rule_closes_the_port(rehearsal: Rehearsal) -> None:
     rehearsal.assert_predicts()
 
 
+@long
 def test_tags_labels_and_metadata_change_on_the_running_machine(rehearsal: Rehearsal) -> None:
     more = {"gce_instance_tags": ["more"], "gce_instance_labels": {"team": "blue"}, "gce_instance_metadata": {"a": "1"}}
     rehearsal.gce(**more)
@@ -150,6 +151,7 @@ def test_a_machine_that_google_stopped_is_started_again(rehearsal: Rehearsal) ->
     rehearsal.assert_predicts()
 
 
+@long
 def test_a_second_machine_joins(rehearsal: Rehearsal) -> None:
     rehearsal.gce(gce_instance_count=2)
     listed = json.loads(rehearsal.user.inventory().stdout)
@@ -164,6 +166,7 @@ def test_the_second_machine_predicts_too(rehearsal: Rehearsal) -> None:
     assert rehearsal.gce(gce_instance_count=2).changed == 0
 
 
+@long
 def test_a_machine_fewer_is_removed(rehearsal: Rehearsal) -> None:
     rehearsal.gce(gce_instance_may_delete=True)
     assert not any("staging-2" in trace for trace in rehearsal.machines.traces())
