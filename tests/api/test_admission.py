@@ -15,6 +15,7 @@ from barevision.api import create_app
 from barevision.api.admission import Admission, Turn, is_machines_own
 from barevision.detector import Detector
 from barevision.errors import BusyError
+from barevision.serving import gunicorn_conf
 from tests.support.admission import all_turns_taken, refused
 from tests.support.problems import assert_problem
 from tests.support.waiting import wait_until
@@ -53,7 +54,8 @@ def test_the_expected_wait_is_what_is_before_a_request_times_what_each_takes_lat
     serve(admission, clock, 2)
     tickets = [admission.arrive() for _ in range(7)]
     assert [ticket.expected_wait for ticket in tickets] == [0, 2, 4, 6, 8, 10, 12]
-    assert [ticket.is_refused for ticket in tickets] == [False] * 6 + [True]
+    assert [ticket.refusal for ticket in tickets[:6]] == [None] * 6
+    assert tickets[6].refusal == "a turn would come in 12.0 seconds, allowed are 10"
     # Who is refused has no place: the next one would wait as long.
     assert admission.arrive().expected_wait == 12
     assert admission.waiting == 6
@@ -86,7 +88,7 @@ def test_while_nothing_is_answered_the_wait_grows(clock: Clock) -> None:
         clock.now += 8
         assert admission.arrive().expected_wait == pytest.approx(9)
         clock.now += 1
-        assert admission.arrive().is_refused
+        assert admission.arrive().refusal
 
 
 def test_a_request_that_never_had_a_turn_says_nothing_of_how_long_they_take(clock: Clock) -> None:
@@ -98,11 +100,20 @@ def test_a_request_that_never_had_a_turn_says_nothing_of_how_long_they_take(cloc
     assert admission.arrive().expected_wait == 3
 
 
+def test_health_checks_have_connections_however_fast_predictions_are(clock: Clock) -> None:
+    admission = Admission(1, 1000, max_wait=10)
+    serve(admission, clock, 0.001)
+    while not (refused := admission.arrive()).refusal:
+        pass
+    assert refused.refusal == "1000 requests are here already"
+    assert admission.waiting * 2 <= gunicorn_conf.worker_connections
+
+
 def test_a_place_is_free_again_once_and_only_if_there_was_one(clock: Clock) -> None:
     admission = Admission(1, 1000, max_wait=10)
     serve(admission, clock, 6)
     tickets = [admission.arrive() for _ in range(3)]
-    assert [ticket.is_refused for ticket in tickets] == [False, False, True]
+    assert [bool(ticket.refusal) for ticket in tickets] == [False, False, True]
     for ticket in (tickets[2], tickets[0], tickets[0]):
         admission.leave(ticket)
     assert admission.waiting == 1
@@ -262,7 +273,7 @@ def test_who_would_wait_too_long_is_told_how_long_before_the_picture_is_read(
 ) -> None:
     monkeypatch.setattr("barevision.api.uploads.read_body", lambda: pytest.fail("read"))
     response = app.test_client().post("/predict", data=picture, environ_overrides=refused(12.3))
-    assert "a turn would come in 12.3 seconds, allowed are 10" in assert_problem(response, 503)["detail"]
+    assert "a turn would come in 12.3 seconds" in assert_problem(response, 503)["detail"]
     assert response.headers["Retry-After"] == "13"
 
 

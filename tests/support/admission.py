@@ -26,4 +26,4 @@ def all_turns_taken(app: Flask | Admission) -> Iterator[None]:
 
 def refused(seconds: float) -> dict[str, object]:
     """What Gunicorn's worker adds to the environ of a request that would wait for so many `seconds`."""
-    return {TICKET: Ticket(time.perf_counter(), seconds, is_refused=True)}
+    return {TICKET: Ticket(time.perf_counter(), seconds, f"a turn would come in {seconds} seconds")}

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 
 from barevision.errors import BusyError
 
+# Half of the connections that Gunicorn keeps (serving/gunicorn_conf.py): health checks must always get one.
+_MOST_INSIDE = 1000
 # How much the last request counts in how fast requests go: one picture of 50 megapixels among small ones says little.
 _NEWEST_SHARE = 0.1
 
@@ -33,14 +35,14 @@ class Ticket:
 
     :ivar arrived: when, by `time.perf_counter`.
     :ivar expected_wait: seconds until its turn, by what is before it.
-    :ivar is_refused: whether that is too long; it has no place then.
+    :ivar refusal: why it has no place, in words; None if it has one.
     :ivar had_turn: whether its turn has come.
     :ivar has_left: whether its place is free again.
     """
 
     arrived: float
     expected_wait: float
-    is_refused: bool
+    refusal: str | None = None
     had_turn: bool = False
     has_left: bool = False
 
@@ -83,15 +85,20 @@ class Admission:
             if not self._inside:
                 self._last_progress = now
             wait = self._inside * self._pace + (now - self._last_progress)
-            ticket = Ticket(now, wait, wait > self.max_wait)
-            self._inside += not ticket.is_refused
+            ticket = Ticket(now, wait)
+            if wait > self.max_wait:
+                ticket.refusal = f"a turn would come in {wait:.1f} seconds, allowed are {self.max_wait:g}"
+            elif self._inside >= _MOST_INSIDE:
+                ticket.refusal = f"{self._inside} requests are here already"
+            else:
+                self._inside += 1
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
         """Frees the place of `ticket`; once, however often it is called."""
         now = time.perf_counter()
         with self._lock:
-            if ticket.is_refused or ticket.has_left:
+            if ticket.refusal or ticket.has_left:
                 return
             ticket.has_left = True
             self._inside -= 1

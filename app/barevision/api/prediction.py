@@ -47,11 +47,8 @@ def turn() -> Iterator[RequestTurn]:
         stack.callback(admission.leave, ticket)
         with _waiting(ticket.arrived):
             # Others who ask again and again would keep a deployment's smoke test out of a service that is well.
-            if ticket.is_refused and not is_machines_own(request.environ):
-                raise BusyError(
-                    f"a turn would come in {ticket.expected_wait:.1f} seconds, allowed are {admission.max_wait:g}",
-                    math.ceil(ticket.expected_wait),
-                )
+            if ticket.refusal and not is_machines_own(request.environ):
+                raise BusyError(ticket.refusal, max(1, math.ceil(ticket.expected_wait)))
             its_turn = stack.enter_context(admission.turn(ticket))
         yield RequestTurn(service, record, its_turn)
 

@@ -84,7 +84,7 @@ class Worker(ThreadWorker):
             return
         if begin not in _QUICK_METHODS:
             conn.ticket = self._admission.arrive()
-            pool = self._refusals if conn.ticket.is_refused else self._predictions
+            pool = self._refusals if conn.ticket.refusal else self._predictions
         pool.submit(self.handle, conn).add_done_callback(partial(self._finish, conn))
 
     def _finish(self, conn: TConn, future: Future) -> None:
