@@ -28,7 +28,9 @@ def main() -> None:
     arguments = parser.parse_args()
 
     picture = arguments.picture.read_bytes() if arguments.picture else find_source("roadsigns").golden.picture
-    detectors = {name: load_detector(load_settings(model=arguments.model, engine=name)) for name in ENGINES}
+    detectors = {
+        name: load_detector(load_settings(model=arguments.model, engine=name, precision="f32")) for name in ENGINES
+    }
     for detector in detectors.values():
         detector.answer(picture)
     rounds = [

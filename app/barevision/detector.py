@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-import statistics
+import logging
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -18,11 +18,15 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from barevision.choosing.measure import quick_choice, wanted_plans
+from barevision.choosing.speeds import known_measurement, usual_plan
 from barevision.detection.network_input import to_blob, to_image_rows
 from barevision.detection.network_output import to_rows
 from barevision.detection.selection import Selection, clip, select_detections
-from barevision.engines import Engine, Plan, load_engine
+from barevision.engines import Engine, load_engine
+from barevision.engines.processor import this_processor
 from barevision.errors import (
+    EngineError,
     PictureError,
     PictureTooLargeError,
     SideTooLongError,
@@ -37,9 +41,9 @@ from barevision.objects import Detection
 from barevision.pictures.decode import decode_reduced
 from barevision.settings import Settings
 
+_log = logging.getLogger(__name__)
 # A reduced picture keeps at least this many times the pixels of the network's input on each side.
 _REDUCED_SIDES = 2
-_TIMED_INFERENCES = 5
 
 
 class Stopwatch:
@@ -159,11 +163,20 @@ class Detector:
         :raises WrongAnswerError: the network answers NaN, which says nothing about the image.
         """
         watch = watch or Stopwatch()
-        rows = self._infer(image)
+        rows = self.infer(image)
         watch.lap("infer")
+        detections = self.select(rows, size or image.shape[:2], selection or self.selection())
+        watch.lap("select")
+        return detections
+
+    def select(self, rows: np.ndarray, size: tuple[int, int], selection: Selection) -> list[Detection]:
+        """What `rows`, the answer of `infer`, say is on an image of `size` (height, width): most confident first.
+
+        :raises WrongAnswerError: the rows have NaN, which says nothing about the image.
+        """
         if np.isnan(rows).any():
             raise WrongAnswerError("the network answers NaN; its weights are damaged or don't fit this engine")
-        size, selection, head = size or image.shape[:2], selection or self.selection(), self.model.head
+        head = self.model.head
         if head.is_chosen:
             # The network chose already; what it left side by side belongs there.
             selection = replace(selection, nms=1.0)
@@ -171,11 +184,13 @@ class Detector:
         if head.fit in ("letterbox", "yolox"):
             # As Ultralytics' predictor does; the tutorial's boxes may stick out.
             detections = [clip(detection, size) for detection in detections]
-        watch.lap("select")
         return detections
 
-    def _infer(self, image: np.ndarray) -> np.ndarray:
-        """The network's output for `image`: float32 (rows, 4 + classes), boxes relative to the image, scores."""
+    def infer(self, image: np.ndarray) -> np.ndarray:
+        """The network's output for `image`: float32 (rows, 4 + classes), boxes relative to the image, scores.
+
+        :raises EngineError: the engine can't run the network.
+        """
         head, size = self.model.head, self.engine.input_size
         output = self.engine.infer(to_blob(image, size, head.fit))
         rows = to_rows(output, head, size, len(self.model.labels))
@@ -192,7 +207,7 @@ class Detector:
         answer = self.golden_answer()
         if answer is not None:
             return self.model.golden.check(answer)
-        if not np.isfinite(self._infer(drawn_image())).all():
+        if not np.isfinite(self.infer(drawn_image())).all():
             raise WrongAnswerError("the network answers numbers that are not finite")
         return "the model has no golden image; it answers finite numbers"
 
@@ -220,26 +235,34 @@ class Detector:
         # The golden answer was given at the default thresholds, whatever this service is set to.
         return self.predict(image, Selection())
 
-    def seconds_of_inference(self) -> float:
-        """How long the network takes for one picture, the median of a few; the engine is warm after `check`."""
-        watch, times = Stopwatch(), []
-        for _ in range(_TIMED_INFERENCES):
-            self.predict(drawn_image(), watch=watch)
-            times.append(watch.seconds["infer"])
-        return statistics.median(times)
 
+def load_detector(settings: Settings, progress: Progress | None = None, measures: bool = False) -> Detector:
+    """The model of `settings`, prepared if need be, on the engine that was chosen for it on this machine.
 
-def load_detector(settings: Settings, progress: Progress | None = None) -> Detector:
-    """The model of `settings`, prepared if need be, on the engine of `settings`.
-
+    :param measures: whether to choose one, which takes up to 20 seconds, if none was chosen for this processor and
+        these settings. If not, such a model runs with ONNX Runtime at f32, where the settings say nothing else.
     :raises ModelError: the model can't be had or read.
     :raises EngineError: the engine can't load it.
     """
     model = prepare(find_source(settings.model, settings.models_dir), settings.models_dir, progress)
     # OpenCV's own threads would fight the engine's for the cores while it resizes; each request has its own thread.
     cv2.setNumThreads(1)
-    plan = Plan(settings.engine, settings.precision, threads=settings.threads)
-    return Detector(model, load_engine(plan, model.path), settings)
+    known, usual = known_measurement(model.path, settings), usual_plan(settings)
+    plan = known.choice.plan if known else None
+    if plan is None:
+        # Settings that can't be are named before an engine fails with them.
+        plans = wanted_plans(model, settings, this_processor())
+        plan = quick_choice(model, settings, plans) if measures else None
+    plan = plan or usual
+    try:
+        engine = load_engine(plan, model.path)
+    except EngineError as error:
+        # What was chosen outside of the service's sandbox may not run within.
+        if plan == usual:
+            raise
+        _log.warning("%s was chosen, and does not run: %s. Taking %s", plan, error, usual)
+        engine = load_engine(usual, model.path)
+    return Detector(model, engine, settings)
 
 
 def drawn_image() -> np.ndarray:

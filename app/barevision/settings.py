@@ -51,20 +51,27 @@ class Settings(BaseSettings):
     models_dir: Path = Field(
         default_factory=_default_models_dir, description="Where models are downloaded to and prepared."
     )
-    engine: EngineName = Field(
-        "onnxruntime",
-        description="What runs the network: onnxruntime; openvino, which is faster on many processors; or opencv, "
-        "which is slower and answers the same.",
+    engine: Literal["auto"] | EngineName = Field(
+        "auto",
+        description="What runs the network: auto for what is fastest on this machine; onnxruntime; openvino; or "
+        "opencv, which is slower and answers the same.",
     )
-    precision: Precision = Field(
-        "f32",
-        description="The numbers that the network computes with: f32 answers as the tutorial does; bf16 and f16, of 16 "
-        "bits, are faster with openvino on processors that have them, and answer nearly the same.",
+    precision: Literal["auto"] | Precision = Field(
+        "auto",
+        description="The numbers that the network computes with: auto for the fastest that answer as f32 does; f32, "
+        "which answers as the tutorial does; bf16 and f16, of 16 bits, where the processor has them; int8 for a model "
+        "that was quantized.",
+    )
+    agreement: float = Field(
+        1,
+        ge=0,
+        le=1,
+        description="The share of boxes that a faster precision has to answer as f32 does to be chosen; 0 to 1.",
     )
     threads: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
         ge=1,
-        description="Cores that predictions use.",
+        description="Cores that predictions use in all.",
     )
     max_wait: float = Field(
         10,

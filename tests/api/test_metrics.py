@@ -68,6 +68,9 @@ def test_who_waits_for_a_turn_is_counted(roadsigns: Detector, picture: bytes, mo
 
 
 def test_the_model_and_the_process_are_in_the_metrics(app: Flask) -> None:
-    assert sample(app, "barevision_model_info", name="roadsigns", engine="onnxruntime") == 1
+    plan = app.extensions["barevision"].detector.engine.plan
+    cores = {"streams": str(plan.streams), "threads": str(plan.threads)}
+    labels = {"name": "roadsigns", "engine": "onnxruntime", "precision": "f32", **cores}
+    assert sample(app, "barevision_model_info", **labels) == 1
     assert sample(app, "process_resident_memory_bytes") > 10 * 2**20
     assert app.test_client().get("/metrics").content_type.startswith("text/plain; version=")

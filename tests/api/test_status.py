@@ -55,7 +55,9 @@ def test_the_service_says_what_it_is(client: FlaskClient, roadsigns: Detector) -
     found = client.get("/info").json
     assert found["version"] == __version__
     assert found["model"] == {"name": "roadsigns", "labels": roadsigns.model.labels, "input_size": [320, 320]}
-    assert found["engine"] == {"name": "onnxruntime", "precision": "f32", "threads": roadsigns.settings.threads}
+    cores = roadsigns.settings.threads
+    expected = {"name": "onnxruntime", "precision": "f32", "streams": 1, "threads": cores, "lone_threads": cores}
+    assert found["engine"] == expected
     assert found["limits"]["max_pixels"] == roadsigns.settings.max_pixels
     assert found["limits"]["max_wait"] == roadsigns.settings.max_wait
     assert found["defaults"] == {"confidence": 0.5, "nms": 0.3}
@@ -67,7 +69,8 @@ def test_the_engine_is_the_one_in_effect(roadsigns: Detector) -> None:
     app = create_app(load_detector(settings))
     engine = app.test_client().get("/info").json["engine"]
     assert (engine["name"], engine["precision"]) == ("opencv", "f32")
-    assert sample(app, "barevision_model_info", name="roadsigns", engine="opencv") == 1
+    labels = {"name": "roadsigns", "engine": "opencv", "precision": "f32", "streams": "1", "threads": "1"}
+    assert sample(app, "barevision_model_info", **labels) == 1
 
 
 def test_a_release_knows_its_commit_by_its_folder(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barevision.engines import Engine, Precision
+from barevision.engines import Engine, Plan
 
 
 @dataclass
@@ -21,10 +21,9 @@ class FakeEngine:
 
     input_size: tuple[int, int]
     infer: Callable[[np.ndarray], np.ndarray]
-    precision: Precision = "f32"
-    streams: int = 1
+    plan: Plan = Plan()  # noqa: RUF009
 
     @classmethod
     def like(cls, engine: Engine) -> FakeEngine:
         """One that answers as `engine` does at first: a service tries its model when it starts."""
-        return cls(engine.input_size, engine.infer, engine.precision)
+        return cls(engine.input_size, engine.infer, engine.plan)

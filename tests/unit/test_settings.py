@@ -10,15 +10,20 @@ import pytest
 
 from barevision.errors import SettingsError
 from barevision.settings import load_settings
+from tests.conftest import FIXED_PLAN
 
 
-def test_what_nobody_sets_is_the_tutorials() -> None:
+def test_what_nobody_sets_is_the_tutorials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in FIXED_PLAN:
+        monkeypatch.delenv(name)
     settings = load_settings()
+    assert (settings.engine, settings.precision, settings.agreement) == ("auto", "auto", 1)
     assert (settings.model, settings.confidence, settings.nms) == ("roadsigns", 0.5, 0.3)
     assert settings.threads == len(os.sched_getaffinity(0))
 
 
 def test_variables_count_in_any_case_and_what_the_caller_says_counts_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BAREVISION_THREADS")
     monkeypatch.setenv("BAREVISION_MODEL", "yolov3")
     monkeypatch.setenv("barevision_threads", "3")
     assert (load_settings().model, load_settings().threads) == ("yolov3", 3)
@@ -37,7 +42,7 @@ def test_models_are_kept_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp
 @pytest.mark.parametrize("name", ["BAREVISION_MODLE", "barevision_modle", "BAREVISION_"])
 def test_an_unknown_variable_is_refused_with_the_known_ones(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "yolov3")
-    with pytest.raises(SettingsError, match=f"unknown setting {name}; known are BAREVISION_CONFIDENCE, ") as raised:
+    with pytest.raises(SettingsError, match=f"unknown setting {name}; known are BAREVISION_AGREEMENT, ") as raised:
         load_settings()
     assert "BAREVISION_MODEL," in str(raised.value)
 

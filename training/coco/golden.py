@@ -60,7 +60,7 @@ def main() -> None:
     models = parser.parse_args().models
 
     picture = draw()
-    detectors = [load_detector(load_settings(model=model)) for model in models]
+    detectors = [load_detector(load_settings(model=model, precision="f32")) for model in models]
     answers = {detector.model.name: ask(detector, picture) for detector in detectors}
     _FOLDER.mkdir(exist_ok=True)
     (_FOLDER / "golden.jpg").write_bytes(picture)

@@ -92,7 +92,7 @@ def main() -> None:
 
     picture, truths = draw(arguments.seed)
     data = encode_image(picture, ".jpg")
-    detector = load_detector(load_settings(model=str(arguments.model)))
+    detector = load_detector(load_settings(model=str(arguments.model), precision="f32"))
     answer = detector.predict(decode_image(data, detector.settings.max_pixels))
     for detection in answer:
         print(detection)

@@ -13,6 +13,7 @@ from prometheus_client import (
 )
 
 from barevision.api.admission import Admission
+from barevision.engines import Plan
 
 # From a tenth of a millisecond, what waiting costs when nobody waits, to the longest that a request may wait.
 _BUCKETS = (0.0001, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -26,7 +27,7 @@ disable_created_metrics()
 class Metrics:
     """The numbers of one process."""
 
-    def __init__(self, model: str, engine: str, admission: Admission) -> None:
+    def __init__(self, model: str, plan: Plan, admission: Admission) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._requests = Counter(
@@ -44,7 +45,15 @@ class Metrics:
         waiting.set_function(lambda: admission.waiting)
         in_flight = Gauge("barevision_in_flight", "Requests whose turn it is", registry=registry)
         in_flight.set_function(lambda: admission.predicting)
-        Info("barevision_model", "What is served", registry=registry).info({"name": model, "engine": engine})
+        Info("barevision_model", "What is served, and what runs it", registry=registry).info(
+            {
+                "name": model,
+                "engine": plan.engine,
+                "precision": plan.precision,
+                "streams": str(plan.streams),
+                "threads": str(plan.threads),
+            }
+        )
 
     def count(self, method: str, path: str | None, status: int) -> None:
         """Counts an answered request.

@@ -42,8 +42,8 @@ def make_service(detector: Detector) -> Service:
         _log.error("not ready: %s", error)
         readiness = Readiness(False, str(error))
     # While the engine's streams compute, one more picture is decoded for whichever is done first.
-    admission = Admission(detector.engine.streams + 1, settings.max_pixels, settings.max_wait)
-    metrics = Metrics(detector.model.name, settings.engine, admission)
+    admission = Admission(detector.engine.plan.streams + 1, settings.max_pixels, settings.max_wait)
+    metrics = Metrics(detector.model.name, detector.engine.plan, admission)
     return Service(detector, admission, metrics, readiness)
 
 

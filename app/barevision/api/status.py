@@ -46,7 +46,9 @@ class EngineInfo(BaseModel):
 
     name: str
     precision: Precision = Field(description="What the network computes with, as the engine says")
-    threads: int
+    streams: int = Field(description="Inferences that run at once")
+    threads: int = Field(description="Cores that each of them may use")
+    lone_threads: int = Field(description="Cores that an inference may use which no other runs beside")
 
 
 class Limits(BaseModel):
@@ -106,13 +108,19 @@ def require_ready() -> str:
 def info() -> dict:
     """Model, labels, engine in effect, limits, version and commit (null where it isn't a deployed release)."""
     detector = current_service().detector
-    settings = detector.settings
+    settings, plan = detector.settings, detector.engine.plan
     height, width = detector.engine.input_size
     return {
         "version": __version__,
         "commit": release_commit(Path(__file__)),
         "model": {"name": detector.model.name, "labels": detector.model.labels, "input_size": [width, height]},
-        "engine": {"name": settings.engine, "precision": detector.engine.precision, "threads": settings.threads},
+        "engine": {
+            "name": plan.engine,
+            "precision": plan.precision,
+            "streams": plan.streams,
+            "threads": plan.threads,
+            "lone_threads": plan.lone_threads or plan.threads,
+        },
         "limits": {
             "max_bytes": settings.max_bytes,
             "max_pixels": settings.max_pixels,

@@ -1,4 +1,4 @@
-"""The command line: ``barevision predict``, ``serve`` and ``models``."""
+"""The command line: ``barevision predict``, ``serve``, ``models`` and ``info``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _COMMANDS = {
     "predict": "Predicts IMAGES and prints what is on them.",
     "serve": "Serves on this machine, for trying out unless --production is given.",
     "models": "The models that can be served.",
+    "info": "How a model is run on this machine, and how fast that is.",
 }
 
 

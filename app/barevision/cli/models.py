@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from barevision.cli.options import json_option, models_dir_option, progress
+from barevision.choosing.choice import Trial
+from barevision.choosing.measure import PATIENT, THOROUGH, measure
+from barevision.choosing.speeds import known_measurement
+from barevision.cli.inputs import find_pictures
+from barevision.cli.options import Share, json_option, models_dir_option, progress
 from barevision.client import Client
 from barevision.detection.selection import Selection
-from barevision.detector import drawn_image, load_detector
-from barevision.errors import ModelError, ServiceError, WrongAnswerError
+from barevision.detector import Detector, drawn_image, load_detector
+from barevision.engines import load_engine
+from barevision.errors import ModelError, PictureError, ServiceError, WrongAnswerError
 from barevision.models.catalogue import catalogue_names, find_source, url_source
 from barevision.models.golden import Golden
 from barevision.models.pins import is_damaged, pulled_names
-from barevision.models.prepare import is_prepared, read_seconds, write_seconds
+from barevision.models.prepare import is_prepared, prepared_path
+from barevision.models.prepare import prepare as prepare_source
 from barevision.models.reference import check_sha256, parse_reference
 from barevision.models.source import ModelSource
 from barevision.models.store import is_downloaded
@@ -24,6 +31,9 @@ from barevision.models.store import remove as remove_source
 from barevision.objects import Detection
 from barevision.pictures.decode import encode_image
 from barevision.settings import Settings, load_settings
+
+# Each of them takes every engine and precision an inference.
+_MOST_PICTURES = 64
 
 
 @click.group()
@@ -42,8 +52,8 @@ def models() -> None:
 def list_models(models_dir: Path | None, as_json: bool) -> None:
     """Lists the models that have a name: what they are, what is here of them, and what they take.
 
-    disk and memory are estimates for the serving machine. The time is that of one inference, where 'prepare' measured
-    it on this machine.
+    disk and memory are estimates for the serving machine. The time is that of a lone inference, where it was measured
+    on this machine.
     """
     settings = load_settings(models_dir=models_dir)
     rows = []
@@ -52,13 +62,14 @@ def list_models(models_dir: Path | None, as_json: bool) -> None:
             click.echo(f"{name} is damaged: 'barevision models rm {name}', and pull it again", err=True)
             continue
         source = find_source(name, settings.models_dir)
+        known = known_measurement(prepared_path(source, settings.models_dir), settings)
         row = {
             **_requirements(name, source, settings),
             "licence": source.licence,
             "input": list(source.input_size or ()) or None,
             "downloaded": is_downloaded(source, settings.models_dir),
             "prepared": is_prepared(source, settings.models_dir),
-            "seconds": read_seconds(source, settings.models_dir, _setup(settings)),
+            "seconds": known and known.choice.alone,
         }
         rows.append(row)
     if as_json:
@@ -129,22 +140,70 @@ def pull(model: str, sha256: str | None, name: str | None, models_dir: Path | No
 @models.command()
 @click.argument("model")
 @models_dir_option
+@click.option(
+    "--pictures",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Compare answers on the pictures in this folder. [default: a few that come with Barevision]",
+)
+@click.option(
+    "--agreement",
+    type=Share(),
+    help="The share of boxes that another precision has to answer as f32 does. [default: $BAREVISION_AGREEMENT or 1]",
+)
+@click.option("--again", is_flag=True, help="Measure also what was measured on this machine before.")
 @json_option
-def prepare(model: str, models_dir: Path | None, as_json: bool) -> None:
-    """Fetches MODEL, converts it and checks its golden image; converts nothing if that was done."""
-    settings = load_settings(model=model, models_dir=models_dir)
-    detector = load_detector(settings, progress())
-    finding = detector.check()
-    prepared, seconds = detector.model, detector.seconds_of_inference()
+def prepare(
+    model: str, models_dir: Path | None, folder: Path | None, agreement: float | None, again: bool, as_json: bool
+) -> None:
+    """Fetches MODEL, converts it, finds out how to run it on this machine, and checks its golden image.
+
+    What was done before is not done again. Every engine and precision that the processor has is tried, as far as
+    $BAREVISION_ENGINE and $BAREVISION_PRECISION allow, and the fastest is chosen whose answers are right: as those of
+    ONNX Runtime at f32, but for boxes with a confidence within 0.05 of 0.5. Where no picture has a box, no score may
+    differ by more than 0.05. This takes up to a minute; --pictures makes it sure for pictures like yours.
+    """
+    settings = load_settings(model=model, models_dir=models_dir, agreement=agreement)
     source = find_source(model, settings.models_dir)
-    write_seconds(source, settings.models_dir, _setup(settings), seconds)
+    prepared = prepare_source(source, settings.models_dir, progress())
+    measurement = known_measurement(prepared.path, settings)
+    if again or folder or not (measurement and measurement.thorough):
+        effort, pictures = (PATIENT, _read_pictures(folder)) if folder else (THOROUGH, None)
+        measurement = measure(prepared, settings, effort, pictures, report=lambda trial: _show(trial, err=True))
+    choice = measurement.choice
+    finding = Detector(prepared, load_engine(choice.plan, prepared.path), settings).check()
     if as_json:
         row = _requirements(model, source, settings)
-        row |= {"path": str(prepared.path), "changed": prepared.changed, "seconds": seconds}
-        click.echo(json.dumps(row))
+        row |= {"path": str(prepared.path), "changed": prepared.changed, "seconds": choice.alone}
+        click.echo(json.dumps(row | {key: asdict(measurement)[key] for key in ("choice", "trials")}))
+        return
+    for trial in measurement.trials:
+        _show(trial)
+    what = "prepared" if prepared.changed else "was prepared before"
+    click.echo(f"{prepared.name} {what}: {prepared.path}; {finding}")
+    click.echo(f"It runs with {choice.reason}")
+
+
+def _read_pictures(folder: Path) -> list[bytes]:
+    """The pictures in `folder`, encoded: of more than 64 that many, evenly from first to last."""
+    found = find_pictures((str(folder),), None)
+    count = min(len(found), _MOST_PICTURES)
+    try:
+        return [found[number * len(found) // count].read() for number in range(count)]
+    except OSError as error:
+        raise PictureError(f"a picture can't be read: {error}") from error
+
+
+def _show(trial: Trial, err: bool = False) -> None:
+    """Prints a line of the table of trials."""
+    plan = trial.plan
+    cores = f"{plan.streams} x {plan.threads}"
+    what = f"{plan.engine:11} {plan.precision:4} {cores:>8}"
+    if trial.problem is None:
+        numbers = f"{trial.rate:8.1f} a second {trial.alone * 1000:8.1f} ms alone {trial.memory / 2**20:6.0f} MiB"
+        click.echo(f"{what} {numbers}  {trial.agreement or ''}", err=err)
     else:
-        what = "prepared" if prepared.changed else "was prepared before"
-        click.echo(f"{prepared.name} {what}: {prepared.path}; {finding}; {seconds * 1000:.1f} ms an inference")
+        click.echo(f"{what} {trial.problem}", err=err)
 
 
 @models.command()
@@ -171,7 +230,7 @@ def check(model: str | None, models_dir: Path | None, url: str | None, as_json: 
             default = Selection()
             answer = client.predict(golden.picture, confidence=default.confidence, nms=default.nms)
     else:
-        detector = load_detector(settings, progress())
+        detector = load_detector(settings, progress(), measures=True)
         golden = detector.model.golden
         if golden is None:
             finding = detector.check()
@@ -234,11 +293,6 @@ def rm(model: str, models_dir: Path | None, as_json: bool) -> None:
         click.echo(f"removed {path}")
     if not removed:
         click.echo(f"there is nothing of {model} in {directory}")
-
-
-def _setup(settings: Settings) -> str:
-    """What an inference's time depends on, beside model and machine."""
-    return f"{settings.engine}, {settings.precision}, {settings.threads} threads"
 
 
 def _requirements(model: str, source: ModelSource, settings: Settings) -> dict:

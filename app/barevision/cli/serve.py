@@ -57,7 +57,7 @@ def _load_app(model: str | None) -> Callable:
 
     settings = load_settings(model=model)
     configure_logging(settings.log_level)
-    return create_app(load_detector(settings, progress()))
+    return create_app(load_detector(settings, progress(), measures=True))
 
 
 def _serve_and_reload(model: str | None, host: str, port: int) -> None:

@@ -12,22 +12,9 @@ from barevision.errors import EngineError
 
 EngineName = Literal["onnxruntime", "openvino", "opencv"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
-#: The type of the numbers that a network computes with: 32 bits, or 16 of which 7 (bf16) or 10 (f16) are the fraction.
-Precision = Literal["f32", "bf16", "f16"]
-
-
-class Engine(Protocol):
-    """A loaded network. `infer` may be called from several threads at once."""
-
-    #: The network's input, (height, width) in pixels.
-    input_size: tuple[int, int]
-    #: What the network really computes with, as the engine says.
-    precision: Precision
-    #: Inferences that run at once; further ones wait for those.
-    streams: int
-
-    def infer(self, blob: np.ndarray) -> np.ndarray:
-        """From float32 (1, 3, height, width), RGB, 0 to 1, to float32 (a, b): one picture's raw detections."""
+#: The type of the numbers that a network computes with: 32 bits, or 16 of which 7 (bf16) or 10 (f16) are the fraction,
+#: or integers of 8 bits, for which a network has to be quantized.
+Precision = Literal["f32", "bf16", "f16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -35,13 +22,34 @@ class Plan:
     """How a network is run.
 
     :ivar streams: inferences that run at once.
-    :ivar threads: processor cores that each of them uses.
+    :ivar threads: processor cores that each of them may use.
+    :ivar lone_threads: those of an inference that no other runs beside, if it has a second copy of the network for
+        itself; 0 if it has none.
     """
 
     engine: EngineName = "onnxruntime"
     precision: Precision = "f32"
     streams: int = 1
     threads: int = 1
+    lone_threads: int = 0
+
+    def __str__(self) -> str:
+        cores = "1 core" if self.threads == 1 else f"up to {self.threads} cores"
+        at_once = f"one at a time on {cores}" if self.streams == 1 else f"{self.streams} at once on {cores} each"
+        alone = f", a lone one on up to {self.lone_threads} cores" if self.lone_threads else ""
+        return f"{self.engine} {self.precision}, {at_once}{alone}"
+
+
+class Engine(Protocol):
+    """A loaded network. `infer` may be called from several threads at once; those beyond the plan's streams wait."""
+
+    #: The network's input, (height, width) in pixels.
+    input_size: tuple[int, int]
+    #: How the network really runs, as the engine's library says.
+    plan: Plan
+
+    def infer(self, blob: np.ndarray) -> np.ndarray:
+        """From float32 (1, 3, height, width), RGB, 0 to 1, to float32 (a, b): one picture's raw detections."""
 
 
 def load_engine(plan: Plan, path: Path) -> Engine:
@@ -51,6 +59,10 @@ def load_engine(plan: Plan, path: Path) -> Engine:
     """
     if plan.precision != "f32" and plan.engine != "openvino":
         raise EngineError(f"{plan.engine} computes with f32, not with {plan.precision}; the engine openvino may")
+    if plan.lone_threads:
+        from barevision.engines.doubled import DoubledEngine
+
+        return DoubledEngine(path, plan)
     # Each engine's library takes a good part of a second to import, so only the chosen one is.
     if plan.engine == "onnxruntime":
         from barevision.engines.onnx_runtime import OnnxRuntimeEngine

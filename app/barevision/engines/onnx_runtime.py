@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from barevision.engines import Plan, Precision
+from barevision.engines import Plan
 from barevision.errors import EngineError
 
 # The Linux wheel sends telemetry unless it is told not to.
@@ -20,14 +21,16 @@ _LOG_ONLY_FATAL = 4
 class OnnxRuntimeEngine:
     """See `Engine`. A session may be run by several threads at once, and releases the GIL while it computes."""
 
-    precision: Precision = "f32"
-
     def __init__(self, path: Path, plan: Plan) -> None:
         options = onnxruntime.SessionOptions()
+        # Each inference computes in the thread that calls it, and all share the session's helpers.
         options.intra_op_num_threads = plan.threads
         options.inter_op_num_threads = 1
+        # Helpers that wait for work by spinning take the cores from whatever else runs here: beside other processes,
+        # an inference on two cores took three times as long.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = _session(path, options)
-        self.streams = plan.streams
+        self.plan = replace(plan, threads=self._session.get_session_options().intra_op_num_threads)
         self._free = threading.Semaphore(plan.streams)
         _, _, height, width = self._session.get_inputs()[0].shape
         self.input_size = (height, width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,21 +28,25 @@ class OpenVinoEngine:
         }
         try:
             compiled = openvino.Core().compile_model(path, "CPU", settings)
-            self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+            precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+            streams = compiled.get_property("NUM_STREAMS")
+            threads = compiled.get_property("INFERENCE_NUM_THREADS") // streams
             self._free: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
-            for _ in range(plan.streams):
+            for _ in range(streams):
                 self._free.put(compiled.create_infer_request())
         except RuntimeError as error:
             # OpenVINO's words where it may not write code.
             if "can't protect" in str(error):
                 raise EngineError(
                     "OpenVINO may not write the code that it runs here (MemoryDenyWriteExecute in barevision.service); "
-                    "set app_engine: openvino and run site.yml, which allows it, or take the engine onnxruntime"
+                    "set app_engine: auto or openvino and run site.yml, which allows it, or take the engine onnxruntime"
                 ) from error
             raise EngineError(f"OpenVINO can't load {path}: {error}") from error
-        self.streams = plan.streams
-        if self.precision != plan.precision:
-            raise EngineError(f"this processor can't compute with {plan.precision}, only with {self.precision}")
+        if precision != plan.precision:
+            raise EngineError(f"this processor can't compute with {plan.precision}, only with {precision}")
+        self.plan = replace(plan, precision=precision, streams=streams, threads=threads)
+        # Where two threads hand over their first array at once, OpenVINO's Python makes them wait for each other for good.
+        openvino.Tensor(np.zeros(1, np.float32))
         _, _, height, width = compiled.inputs[0].shape
         self.input_size = (height, width)
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnx
 
-from barevision.engines import Plan, Precision
+from barevision.engines import Plan
 from barevision.errors import EngineError
 
 
 class OpenCVEngine:
     """See `Engine`. Threads that use a `cv2.dnn.Net` at once get each other's boxes, so calls take turns."""
-
-    precision: Precision = "f32"
-    streams = 1
 
     def __init__(self, path: Path, plan: Plan) -> None:
         try:
@@ -30,6 +28,7 @@ class OpenCVEngine:
             raise EngineError(f"OpenCV can't run the non-maximum suppression in {path}; the engine onnxruntime can")
         # OpenCV keeps this number for the whole process, not for the network.
         cv2.setNumThreads(plan.threads)
+        self.plan = replace(plan, streams=1, threads=cv2.getNumThreads())
         self._lock = threading.Lock()
         _, _, height, width = graph.input[0].type.tensor_type.shape.dim
         self.input_size = (height.dim_value, width.dim_value)

@@ -4,7 +4,7 @@ For any model, ``<models>/<name>/`` holds ``<name>-<digest>.onnx``, and beside i
 size, its sha256, its labels and what its output means. The digest covers the source files, the input size and the
 converter's version: a release never loads what another release prepared differently, and going back to a release finds
 its own.
-``<name>-<digest>.seconds.json`` says how long an inference takes on this machine.
+``<name>-<digest>.speed.json`` says how fast it is and how it is run on this machine (choosing/speeds.py).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class PreparedModel:
     head: Head
 
 
-def _prepared_path(source: ModelSource, models: Path) -> Path:
+def prepared_path(source: ModelSource, models: Path) -> Path:
     """Where the prepared ONNX file of `source` is, or would be."""
     version = READER_VERSION if "onnx" in source.files else CONVERTER_VERSION
     parts = {part: file.sha256 for part, file in source.files.items()}
@@ -58,7 +58,7 @@ def _prepared_path(source: ModelSource, models: Path) -> Path:
 
 def is_prepared(source: ModelSource, models: Path) -> bool:
     """Whether `prepare` would have nothing to do. Does not read the files."""
-    path = _prepared_path(source, models)
+    path = prepared_path(source, models)
     return source.verified and path.is_file() and path.with_suffix(".json").is_file()
 
 
@@ -67,7 +67,7 @@ def prepare(source: ModelSource, models: Path, progress: Progress | None = None)
 
     :raises ModelError: a file can't be fetched or read, isn't what it should be, or can't be written.
     """
-    path = _prepared_path(source, models)
+    path = prepared_path(source, models)
     known = _read_manifest(path)
     if known is not None:
         labels, head = known
@@ -137,21 +137,3 @@ def _read_network(source: ModelSource, folder: Path) -> Network:
     sections = parse_config(paths["cfg"].read_bytes().decode("utf-8-sig", "replace"), paths["cfg"].name)
     model = build_model(sections, Weights(paths["weights"]), labels, source.input_size)
     return Network(model.SerializeToString(), labels, Head(fit=input_fit(sections)))
-
-
-def read_seconds(source: ModelSource, models: Path, setup: str) -> float | None:
-    """How many seconds an inference took on this machine with `setup` (engine and threads); None if nobody measured."""
-    try:
-        return float(json.loads(_prepared_path(source, models).with_suffix(".seconds.json").read_text("utf-8"))[setup])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def write_seconds(source: ModelSource, models: Path, setup: str, seconds: float) -> None:
-    """Notes how long an inference takes. A models directory that can't be written to stays as it is."""
-    path = _prepared_path(source, models).with_suffix(".seconds.json")
-    try:
-        known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-        write_whole(path, json.dumps({**known, setup: seconds}).encode())
-    except (OSError, ValueError, TypeError):
-        return

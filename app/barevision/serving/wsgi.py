@@ -7,4 +7,4 @@ from barevision.settings import load_settings
 
 settings = load_settings()
 configure_logging(settings.log_level)
-app = create_app(load_detector(settings))
+app = create_app(load_detector(settings, measures=True))

@@ -54,6 +54,33 @@ def test_preparing_says_whether_it_changed_anything(model: Path, tmp_path: Path)
     assert first["memory_bytes"] > 100e6
 
 
+def test_preparing_measures_once_and_says_what_it_chose(model: Path, tmp_path: Path) -> None:
+    first = models(tmp_path, "prepare", model)
+    assert "onnxruntime f32     1 x 1" in first.stderr
+    assert first.stdout.splitlines()[0].startswith("onnxruntime f32     1 x 1")
+    assert "It runs with onnxruntime f32, one at a time on 1 core: " in first.stdout
+    second = models(tmp_path, "prepare", model)
+    assert second.stderr == ""
+    assert second.stdout.splitlines()[0] == first.stdout.splitlines()[0]
+    assert models(tmp_path, "prepare", model, "--again").stderr != ""
+
+
+def test_answers_are_compared_on_the_users_own_pictures(model: Path, tmp_path: Path, pictures: Path) -> None:
+    answer = json.loads(models(tmp_path, "prepare", model, "--pictures", pictures, "--json").stdout)
+    (trial,) = answer["trials"]
+    assert trial["agreement"]["boxes"] == trial["agreement"]["matched"]
+    assert (answer["choice"]["plan"], answer["seconds"]) == (trial["plan"], answer["choice"]["alone"])
+    assert "has no pictures" in models(tmp_path, "prepare", model, "--pictures", model).stderr
+    (pictures / "broken.png").write_bytes(b"no picture")
+    assert "this is no picture" in models(tmp_path, "prepare", model, "--pictures", pictures).stderr
+
+
+def test_preparing_for_integers_needs_a_quantized_model(model: Path, tmp_path: Path) -> None:
+    result = run("models", "prepare", model, "--models-dir", tmp_path / "models", BAREVISION_PRECISION="int8")
+    assert result.exit_code == 1
+    assert "mine is not quantized; run 'barevision models quantize mine'" in result.stderr
+
+
 def test_models_are_listed_with_what_they_take() -> None:
     rows = json.loads(run("models", "list", "--json").stdout)
     assert [row["model"] for row in rows][:2] == ["roadsigns", "yolov3"]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import openvino
 import pytest
 
-from barevision.engines import ENGINES, EngineName, Plan, Precision, load_engine
+from barevision.engines import ENGINES, EngineName, Plan, Precision, load_engine, onnx_runtime
 from barevision.engines.onnx_runtime import answer_shapes
 from barevision.errors import EngineError
 from tests.support.darknet_files import TINY_CFG, build
@@ -55,7 +60,7 @@ def test_a_file_that_is_not_a_network_is_an_error_that_names_it(tmp_path: Path, 
 @pytest.mark.parametrize("name", ENGINES)
 def test_every_engine_computes_with_32_bits(tmp_path: Path, name: EngineName) -> None:
     path = write_network(tmp_path / "tiny.onnx", build(TINY_CFG))
-    assert load_engine(Plan(name, "f32"), path).precision == "f32"
+    assert load_engine(Plan(name, "f32"), path).plan.precision == "f32"
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "opencv"])
@@ -77,10 +82,71 @@ def test_openvino_computes_nearly_the_same_with_half_the_bits_or_refuses(
             load_engine(Plan("openvino", precision), path)
         return
     engine = load_engine(Plan("openvino", precision), path)
-    assert engine.precision == precision
+    assert engine.plan.precision == precision
     answer, exact = engine.infer(blob), run(model, blob)[0]
     np.testing.assert_allclose(answer, exact, rtol=0.1, atol=0.1)
     assert not np.array_equal(answer, exact)
+
+
+@pytest.mark.parametrize(
+    ("plan", "threads"),
+    [
+        (Plan("onnxruntime", "f32", 1, 2), 2),
+        (Plan("onnxruntime", "f32", 2, 2), 2),
+        (Plan("openvino", "f32", 2, 1), 1),
+        (Plan("openvino", "f32", 1, 2), 2),
+        (Plan("opencv", "f32", 1, 2), 2),
+    ],
+)
+def test_an_engine_says_how_it_really_runs(tmp_path: Path, plan: Plan, threads: int) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("this machine has one core")
+    engine = load_engine(plan, write_network(tmp_path / "tiny.onnx", build(TINY_CFG)))
+    assert engine.plan == replace(plan, threads=threads)
+
+
+def test_onnx_runtime_runs_no_more_at_once_than_it_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load_engine(Plan("onnxruntime", streams=2), write_network(tmp_path / "tiny.onnx", build(TINY_CFG)))
+    running, most = [], []
+
+    def run_slowly(session: object, blob: np.ndarray) -> list[np.ndarray]:
+        running.append(blob)
+        most.append(len(running))
+        time.sleep(0.01)
+        running.pop()
+        return [np.zeros((1, 1, 1), np.float32)]
+
+    monkeypatch.setattr(onnx_runtime, "_run", run_slowly)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(engine.infer, blobs(12)))
+    assert max(most) == 2
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_network_loaded_twice_gives_a_lone_inference_its_own_copy(tmp_path: Path, name: EngineName) -> None:
+    path = write_network(tmp_path / "tiny.onnx", build(TINY_CFG))
+    engine = load_engine(Plan(name, streams=2, threads=1, lone_threads=2), path)
+    assert (engine.plan.streams, engine.plan.threads, engine.plan.lone_threads) == (2, 1, 2)
+    many = blobs(100)
+    expected = [load_engine(Plan(name), path).infer(blob) for blob in many[:1]]
+    np.testing.assert_allclose(engine.infer(many[0]), expected[0], rtol=1e-4, atol=1e-5)
+    used, crowd, alone = [], engine._crowd, engine._alone
+    both_run = threading.Barrier(2)
+
+    def noting(which: str) -> Callable[[np.ndarray], str]:
+        def infer(blob: np.ndarray) -> str:
+            used.append(which)
+            if len(blob) > 1:
+                both_run.wait()
+            return which
+
+        return infer
+
+    crowd.infer, alone.infer = noting("crowd"), noting("alone")
+    assert [engine.infer(blob) for blob in many[:3]] == ["alone"] * 3
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(engine.infer, [many, many])) == ["alone", "crowd"]
+    assert engine.infer(many[0]) == "alone"
 
 
 def test_importing_openvino_tells_nobody() -> None:

@@ -461,7 +461,7 @@ class TestRemovable:
         (own / "3" / "best[1].onnx").touch()
         for name in ("mine/mine-1", "mine/mine-2", "mine/mine-3", "best[1]/best[1]-1"):
             (models / f"{name}.onnx").touch()
-            (models / f"{name}.seconds.json").touch()
+            (models / f"{name}.speed.json").touch()
         for age, (commit, name) in enumerate({COMMIT: "mine/mine-2", "b" * 40: "mine/mine-3"}.items()):
             proof = json.dumps({"prepared": {str(models / f"{name}.onnx"): "0" * 64}})
             (make_release(root, commit, age) / ".proven").write_text(proof)
@@ -470,9 +470,9 @@ class TestRemovable:
 
         assert sorted(str(Path(path).relative_to(root.parent)) for path in found) == [
             "models/best[1]/best[1]-1.onnx",
-            "models/best[1]/best[1]-1.seconds.json",
+            "models/best[1]/best[1]-1.speed.json",
             "models/mine/mine-1.onnx",
-            "models/mine/mine-1.seconds.json",
+            "models/mine/mine-1.speed.json",
             "own/1",
             "own/3",
         ]

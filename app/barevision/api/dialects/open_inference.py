@@ -96,7 +96,7 @@ def model(name: str, version: str = _VERSION) -> dict:
     return {
         "name": name,
         "versions": [_VERSION],
-        "platform": f"{current_service().detector.settings.engine}_onnx",
+        "platform": f"{current_service().detector.engine.plan.engine}_onnx",
         "inputs": [{"name": "image", "datatype": "BYTES", "shape": [1]}],
         # -1 stands for the number of detections, which the picture decides.
         "outputs": [_metadata(output, -1) for output in _OUTPUTS],

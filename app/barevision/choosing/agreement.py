@@ -1,0 +1,102 @@
+"""How far the answers of one way of running a network are from those of another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from barevision.detection.selection import Selection
+from barevision.objects import Detection
+
+#: Boxes that are this near to the threshold may come or go: a last bit decides on them.
+MARGIN = 0.05
+_LEAST_OVERLAP = 0.5
+# Scores are compared from the best down. Those below are of rows where a network saw nothing.
+_COMPARED_SCORES = 300
+
+
+@dataclass(frozen=True)
+class PictureAnswer:
+    """What a network answers for a picture.
+
+    :ivar detections: those down to `MARGIN` below the tutorial's confidence.
+    :ivar scores: the best scores of its rows, float32 (`_COMPARED_SCORES`), most confident first; 0 where there are
+        fewer rows.
+    """
+
+    detections: list[Detection]
+    scores: np.ndarray
+
+
+def best_scores(rows: np.ndarray) -> np.ndarray:
+    """The best scores in a network's `rows`, float32 (N, 4 + classes), as `PictureAnswer` has them.
+
+    They are sorted, because networks that choose themselves answer their boxes in an order that a last bit changes.
+    """
+    scores = np.zeros(_COMPARED_SCORES, np.float32)
+    best = np.sort(rows[:, 4:].max(axis=1, initial=0))[::-1][:_COMPARED_SCORES]
+    scores[: len(best)] = best
+    return scores
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far answers are from those that were expected.
+
+    :ivar boxes: how many boxes were compared: those that were expected, and those that nobody expected.
+    :ivar matched: how many of them both have: the same label, and at least half of their union in common.
+    :ivar score_difference: the largest difference of two scores, also of those far below the threshold; 0 to 1.
+    """
+
+    boxes: int
+    matched: int
+    score_difference: float
+
+    def is_within(self, least: float) -> bool:
+        """Whether at least that share of boxes is matched, 0 to 1.
+
+        Pictures without boxes say nothing about boxes. Then no score may differ by more than the margin.
+        """
+        if self.boxes == 0:
+            return self.score_difference <= MARGIN
+        return self.matched >= least * self.boxes
+
+    def __str__(self) -> str:
+        if self.boxes == 0:
+            return f"no boxes; scores differ by {self.score_difference:.3f} at most"
+        return f"{self.matched} of {self.boxes} boxes as f32's; scores differ by {self.score_difference:.3f} at most"
+
+
+def compare(expected: Sequence[PictureAnswer], answers: Sequence[PictureAnswer]) -> Agreement:
+    """How far `answers` are from `expected`, those for the same pictures.
+
+    A box of one counts if its confidence is above the tutorial's, and is looked for in all of the other, which go down
+    to a margin below that. A box of `answers` that nobody expected counts only above a margin over it.
+    """
+    boxes = matched = 0
+    for one, other in zip(expected, answers, strict=True):
+        sure = [detection for detection in one.detections if detection.confidence > Selection.confidence]
+        found = sum(_has(other.detections, detection) for detection in sure)
+        surprising = [d for d in other.detections if d.confidence > Selection.confidence + MARGIN]
+        boxes += len(sure) + sum(not _has(one.detections, detection) for detection in surprising)
+        matched += found
+    differences = [float(np.abs(one.scores - other.scores).max()) for one, other in zip(expected, answers, strict=True)]
+    return Agreement(boxes, matched, max(differences, default=0.0))
+
+
+def _has(detections: Sequence[Detection], wanted: Detection) -> bool:
+    return any(
+        detection.label == wanted.label and _overlap(detection.box, wanted.box) >= _LEAST_OVERLAP
+        for detection in detections
+    )
+
+
+def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
+    """The intersection of two boxes (x, y, width, height) over their union, 0 to 1."""
+    (x, y, width, height), (other_x, other_y, other_width, other_height) = one, other
+    shared_width = max(0, min(x + width, other_x + other_width) - max(x, other_x))
+    shared_height = max(0, min(y + height, other_y + other_height) - max(y, other_y))
+    shared = shared_width * shared_height
+    return shared / ((width * height + other_width * other_height - shared) or 1)
