@@ -19,6 +19,11 @@ _SPOT = {
     "onHostMaintenance": "TERMINATE",
     "instanceTerminationAction": "STOP",
 }
+# Series of machine types whose processor is Google's choice alone, and those whose processors are arm64.
+_ANY_PROCESSOR = {"e2", "f1", "g1"}
+_ARM_PROCESSOR = {"c4a", "n4a", "t2a"}
+_PLATFORM = re.compile(r"(Intel|AMD) [A-Z][A-Za-z]*( [A-Z][A-Za-z]*)*")
+_GOOGLE_S_IMAGE = re.compile(r"projects/(debian|ubuntu-os)-cloud/global/images/")
 _TAG = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _METADATA_KEY = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 # The end of a link: where the resource is, its kind and its name.
@@ -114,6 +119,8 @@ def instances(settings: Settings, addresses: Iterable[Resource]) -> list[Resourc
         body = {
             **_marked(settings),
             "machineType": f"zones/{zone}/machineTypes/{settings['machine_type']}",
+            # Without one, Google says of some types which one it chose: there is nothing to compare that with.
+            **({"minCpuPlatform": settings["min_cpu_platform"]} if settings["min_cpu_platform"] else {}),
             "tags": {"items": list(dict.fromkeys(["http-server", "https-server", *settings["tags"]]))},
             "metadata": {"items": [{"key": key, "value": value} for key, value in metadata.items()]},
             "scheduling": _SPOT if settings["spot"] else _STANDARD,
@@ -261,6 +268,7 @@ def mistakes(settings: Settings) -> list[str]:
     :param settings: as `resources` takes them.
     """
     said = [_mistakes_of_sources(name, settings[name]) for name in ("ssh_sources", "http_sources", "flask_sources")]
+    said += [_mistake_of_platform(settings), _mistake_of_image(settings)]
     for key, value in settings["labels"].items():
         if not _is_label(key, value):
             said.append(
@@ -280,6 +288,38 @@ def mistakes(settings: Settings) -> list[str]:
                 "and underscores, its value is a text: a list is one as JSON (to_json)."
             )
     return [sentence for sentence in said if sentence]
+
+
+def _mistake_of_platform(settings: Settings) -> str:
+    platform, machine_type = settings["min_cpu_platform"], settings["machine_type"]
+    if platform and not _PLATFORM.fullmatch(platform):
+        return (
+            f"gce_instance_min_cpu_platform: {platform!r} is no CPU platform. One is such as Intel Ice Lake; "
+            f"`gcloud compute zones describe {settings['zone']}` lists those of the zone."
+        )
+    if platform and _series(machine_type) in _ANY_PROCESSOR:
+        return (
+            f"gce_instance_min_cpu_platform: Google takes no {platform!r} for {machine_type}, whose processor is its "
+            "own choice. Leave it empty, or take another machine type, such as n2-standard-2."
+        )
+    return ""
+
+
+def _mistake_of_image(settings: Settings) -> str:
+    image, machine_type = settings["image"], settings["machine_type"]
+    is_for_arm, has_arm = "arm64" in image, _series(machine_type) in _ARM_PROCESSOR
+    if is_for_arm == has_arm or not _GOOGLE_S_IMAGE.search(image):
+        return ""
+    example = "debian-13-arm64" if has_arm else "debian-13"
+    return (
+        f"gce_instance_image: {image} is for {'arm64' if is_for_arm else 'x86-64'}, and the processor of "
+        f"{machine_type} is {'arm64' if has_arm else 'x86-64'}. Take one that is for it, such as "
+        f"projects/debian-cloud/global/images/family/{example}, or another machine type."
+    )
+
+
+def _series(machine_type: str) -> str:
+    return machine_type.partition("-")[0]
 
 
 def _mistakes_of_sources(name: str, sources: list[Any]) -> str:

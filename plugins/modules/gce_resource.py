@@ -82,7 +82,8 @@ options:
   may_stop:
     description:
       - Whether an instance may be stopped, and started again, for changes that can't be made while it runs (machine
-        type, service account, Shielded VM). Without it they are refused. A suspended one loses what it had in memory.
+        type, minimum CPU platform, service account, Shielded VM). Without it they are refused. A suspended one loses
+        what it had in memory.
     type: bool
     default: false
 attributes:

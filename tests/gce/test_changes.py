@@ -44,6 +44,15 @@ CHANGES: dict[str, Change] = {
         {"gce_instance_machine_type": "g1-small", "gce_instance_may_stop": True},
         [f"POST {ONE}/stop", f"POST {ONE}/setMachineType", f"POST {ONE}/start"],
     ),
+    "machine type and platform": (
+        {},
+        {
+            "gce_instance_machine_type": "n2-standard-2",
+            "gce_instance_min_cpu_platform": "Intel Ice Lake",
+            "gce_instance_may_stop": True,
+        },
+        [f"POST {ONE}/stop", f"POST {ONE}/setMachineType", f"POST {ONE}/setMinCpuPlatform", f"POST {ONE}/start"],
+    ),
     "disk size": ({}, {"gce_instance_disk_gb": 30}, ["POST disks/barevision-1/resize"]),
     "a machine more": (
         {},
@@ -106,6 +115,10 @@ REFUSALS = {
     ),
     "spot": ({"gce_instance_spot": True}, "whether an instance is a spot instance is decided when it is made"),
     "machine type": ({"gce_instance_machine_type": "e2-small"}, "Allow it with"),
+    "platform": (
+        {"gce_instance_min_cpu_platform": "Intel Ice Lake"},
+        "Google takes no 'Intel Ice Lake' for e2-medium",
+    ),
     "no source": ({"gce_instance_ssh_sources": []}, "From where may ssh come"),
     "no network": ({"gce_instance_ssh_sources": ["203.0.113.7"]}, "['203.0.113.7'] of gce_instance_ssh_sources"),
     "IPv4 and IPv6": (

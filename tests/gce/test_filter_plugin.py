@@ -204,6 +204,24 @@ MISTAKES = {
     "mask": ({"http_sources": ["10.0.0.0/255.0.0.0"]}, "no networks"),
     "list as a network": ({"http_sources": [["10.0.0.0/8"]]}, "no networks"),
     "both families": ({"flask_sources": ["10.0.0.0/8", "2001:db8::/32"]}, "are IPv4 and IPv6"),
+    "AUTOMATIC": ({"min_cpu_platform": "AUTOMATIC"}, "'AUTOMATIC' is no CPU platform"),
+    "platform without its maker": (
+        {"machine_type": "n2-standard-2", "min_cpu_platform": "Ice Lake"},
+        "'Ice Lake' is no CPU platform.*gcloud compute zones describe us-central1-a",
+    ),
+    "platform of an e2": ({"min_cpu_platform": "Intel Ice Lake"}, "takes no 'Intel Ice Lake' for e2-medium"),
+    "platform of a shared core": (
+        {"machine_type": "g1-small", "min_cpu_platform": "Intel Skylake"},
+        "takes no 'Intel Skylake' for g1-small",
+    ),
+    "arm64 image": (
+        {"image": "projects/debian-cloud/global/images/family/debian-12-arm64"},
+        "debian-12-arm64 is for arm64, and the processor of e2-medium is x86-64.*family/debian-13,",
+    ),
+    "arm64 processor": (
+        {"machine_type": "c4a-standard-1"},
+        "family/debian-13 is for x86-64, and the processor of c4a-standard-1 is arm64.*family/debian-13-arm64,",
+    ),
     "label's key in capitals": ({"labels": {"Team": "blue"}}, "gce_instance_labels: Team: 'blue' is no label"),
     "label's value in capitals": ({"labels": {"team": "Blue"}}, "team: 'Blue' is no label"),
     "label with a dot": ({"labels": {"size": "0.5"}}, "is no label"),
@@ -225,14 +243,34 @@ def test_what_google_would_refuse_is_named(settings: dict[str, Any], complaint: 
     assert re.search(complaint, sentence)
 
 
-def test_what_google_takes_is_no_mistake() -> None:
-    fine = {
+FINE = {
+    "fields": {
         "http_sources": ["::/0"],
         "labels": {"a": "", "b-c_d": "2026", "größe": "klein"},
         "tags": ["a", "b-1"],
         "metadata": {"Serial-port_1": "", "script": "#!/bin/sh\necho 'x'"},
-    }
-    assert mistakes({**SETTINGS, **fine}) == []
+    },
+    "Intel": {"machine_type": "n2-standard-2", "min_cpu_platform": "Intel Ice Lake"},
+    "AMD": {"machine_type": "n2d-custom-2-4096", "min_cpu_platform": "AMD Milan"},
+    "arm64": {
+        "machine_type": "t2a-standard-1",
+        "image": "projects/ubuntu-os-cloud/global/images/ubuntu-2404-noble-arm64-v20260901",
+    },
+    # Only its owner knows for which processor it is.
+    "image of one's own": {"machine_type": "c4a-standard-1", "image": "projects/mine/global/images/family/detector"},
+}
+
+
+@pytest.mark.parametrize("settings", FINE.values(), ids=FINE)
+def test_what_google_takes_is_no_mistake(settings: dict[str, Any]) -> None:
+    assert mistakes({**SETTINGS, **settings}) == []
+
+
+def test_a_platform_is_asked_for_only_where_one_is_set() -> None:
+    assert (
+        instance(machine_type="n2-standard-2", min_cpu_platform="Intel Ice Lake")["minCpuPlatform"] == "Intel Ice Lake"
+    )
+    assert "minCpuPlatform" not in instance()
 
 
 def test_a_tag_is_there_once() -> None:

@@ -131,6 +131,45 @@ def test_an_instance_is_changed_piece_by_piece() -> None:
     assert [(call.path, call.body) for call in stopped] == [("setMachineType", {"machineType": body["machineType"]})]
 
 
+E2, N2 = (f"zones/z/machineTypes/{name}" for name in ("e2-medium", "n2-standard-2"))
+AUTOMATIC = ("setMinCpuPlatform", {"minCpuPlatform": "AUTOMATIC"})
+ICE_LAKE = ("setMinCpuPlatform", {"minCpuPlatform": "Intel Ice Lake"})
+
+
+@pytest.mark.parametrize(
+    ("live", "body", "expected"),
+    [
+        ((N2, "Intel Cascade Lake"), {"machineType": N2}, []),
+        ((N2, "Intel Ice Lake"), {"machineType": N2}, []),
+        ((N2, "Intel Cascade Lake"), {"machineType": N2, "minCpuPlatform": "Intel Ice Lake"}, [ICE_LAKE]),
+        ((N2, "Intel Cascade Lake"), {"minCpuPlatform": "Intel Ice Lake"}, [ICE_LAKE]),
+        ((N2, "Intel Cascade Lake"), {"machineType": E2}, [AUTOMATIC, ("setMachineType", {"machineType": E2})]),
+        (
+            (E2, None),
+            {"minCpuPlatform": "Intel Ice Lake", "machineType": N2},
+            [("setMachineType", {"machineType": N2}), ICE_LAKE],
+        ),
+        (
+            ("zones/z/machineTypes/n1-standard-1", "Intel Skylake"),
+            {"machineType": N2, "minCpuPlatform": "Intel Ice Lake"},
+            [AUTOMATIC, ("setMachineType", {"machineType": N2}), ICE_LAKE],
+        ),
+        (
+            ("zones/z/machineTypes/n2-standard-8", "Intel Ice Lake"),
+            {"machineType": N2, "minCpuPlatform": "Intel Ice Lake"},
+            [("setMachineType", {"machineType": N2})],
+        ),
+    ],
+)
+def test_a_machine_type_never_meets_the_platform_of_another(
+    live: tuple[str, str | None], body: dict, expected: list[tuple[str, dict]]
+) -> None:
+    machine_type, platform = live
+    has = {"machineType": f"{HOST}/projects/{PROJECT}/{machine_type}", "minCpuPlatform": platform}
+    anytime, stopped = calls("instances", body, has)
+    assert (anytime, [(call.path, call.body) for call in stopped]) == ([], expected)
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "live", "complaint"),
     [

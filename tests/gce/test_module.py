@@ -130,6 +130,7 @@ def test_a_resource_comes_stays_and_goes(
     assert not module(kind, name, state="absent")["changed"]
 
 
+N2 = {**INSTANCE, "machineType": f"zones/{ZONE}/machineTypes/n2-standard-2"}
 GOOGLE_S_DEFAULTS = {
     "ingress from everywhere": ("firewalls", {"allowed": RULE["allowed"]}),
     "ingress of an empty list": ("firewalls", {"sourceRanges": [], "allowed": RULE["allowed"]}),
@@ -145,6 +146,7 @@ GOOGLE_S_DEFAULTS = {
     ),
     "capitals": ("firewalls", {**RULE, "allowed": [{"IPProtocol": "TCP", "ports": ["80"]}, {"IPProtocol": "Icmp"}]}),
     "address inside of Google": ("addresses", {"addressType": "INTERNAL", "labels": {"a": "1"}}),
+    "platform that the type requires": ("instances", N2),
 }
 
 
@@ -153,6 +155,8 @@ def test_what_google_fills_in_or_spells_otherwise_is_no_change(
     module: Module, network: None, kind: str, body: dict
 ) -> None:
     body = {"network": "global/networks/web", **body} if kind == "firewalls" else body
+    if kind == "instances":
+        module("disks", "web-1", DISK)
     assert module(kind, "web-1", body)["changed"]
     assert not module(kind, "web-1", body)["changed"]
     assert not module(kind, "web-1", body, check_mode=True)["changed"]
@@ -328,6 +332,18 @@ CHANGES = {
         with_(INSTANCE, machineType=f"zones/{ZONE}/machineTypes/g1-small"),
         ["POST instances/web-1/stop", "POST instances/web-1/setMachineType", "POST instances/web-1/start"],
     ),
+    "machine type and platform": (
+        "instances",
+        INSTANCE,
+        with_(INSTANCE, machineType=f"zones/{ZONE}/machineTypes/n2-standard-2", minCpuPlatform="Intel Ice Lake"),
+        [f"POST instances/web-1/{name}" for name in ("stop", "setMachineType", "setMinCpuPlatform", "start")],
+    ),
+    "machine type without the platform that it requires": (
+        "instances",
+        with_(INSTANCE, machineType=f"zones/{ZONE}/machineTypes/n2-standard-2"),
+        INSTANCE,
+        [f"POST instances/web-1/{name}" for name in ("stop", "setMinCpuPlatform", "setMachineType", "start")],
+    ),
     "service account and Secure Boot": (
         "instances",
         INSTANCE,
@@ -383,6 +399,11 @@ REFUSALS = {
         "instances",
         with_(INSTANCE, machineType=f"zones/{ZONE}/machineTypes/g1-small"),
         "Allow it with may_stop",
+    ),
+    "platform without leave": (
+        "instances",
+        with_(INSTANCE, machineType=f"zones/{ZONE}/machineTypes/n1-standard-1", minCpuPlatform="Intel Skylake"),
+        r"minCpuPlatform \(None to Intel Skylake\).*Allow it with may_stop",
     ),
     "network": (
         "instances",

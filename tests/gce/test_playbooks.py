@@ -7,12 +7,16 @@ import re
 from typing import Any
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 from tests.gce.standin import failures
 from tests.gce.standin.compute import Compute
 from tests.gce.user import User, words
+from tests.roles.rendering import read_yaml
 from tests.support.lab import REPOSITORY
 
+PREFLIGHT = ("roles", "gce_instance", "tasks", "preflight.yml")
 NETWORK = "projects/demo-project/global/networks/barevision"
 
 
@@ -20,6 +24,7 @@ def test_from_nothing_to_a_machine_and_back(compute: Compute, user: User) -> Non
     dry = user.gce("--check", "--diff")
     assert dry.changed > 0
     assert compute.left == [], "check mode made something"
+    assert "Google chooses the processor of each e2-medium" in dry.output
     for name in ("networks/barevision", "firewalls/barevision-ssh", "disks/barevision-1", "instances/barevision-1"):
         assert f"+++ after: {name}" in dry.output.replace("global/", "").replace("zones/us-central1-a/", "")
 
@@ -40,6 +45,32 @@ def test_from_nothing_to_a_machine_and_back(compute: Compute, user: User) -> Non
     assert "Nothing of barevision is left in demo-project" in user.teardown("-e", "yes=true").output
     assert compute.left == []
     assert user.teardown("-e", "yes=true").changed == 0
+
+
+@pytest.mark.parametrize(
+    ("machine_type", "platform", "is_said"),
+    [
+        ("e2-medium", "", True),
+        ("g1-small", "", True),
+        ("f1-micro", "", True),
+        ("n1-standard-2", "", True),
+        ("custom-2-4096", "", True),
+        ("n2d-standard-2", "", True),
+        ("n1-standard-2", "Intel Skylake", False),
+        ("n2-standard-2", "", False),
+        ("n2-custom-2-4096", "", False),
+        ("c3-standard-4", "", False),
+        ("c4a-standard-1", "", False),
+    ],
+)
+def test_a_processor_that_is_not_promised_is_told(machine_type: str, platform: str, is_said: bool) -> None:
+    (note,) = (task for task in read_yaml(*PREFLIGHT) if "Google chooses the processor" in task["name"])
+    variables = {"gce_instance_machine_type": machine_type, "gce_instance_min_cpu_platform": platform}
+    templar = Templar(loader=DataLoader(), variables=variables)
+    assert all(templar.evaluate_conditional(trust_as_template(condition)) for condition in note["when"]) == is_said
+    assert machine_type in templar.template(trust_as_template(note["ansible.builtin.debug"]["msg"]))
+    (title,) = re.findall(r'see "(.*?)"', note["ansible.builtin.debug"]["msg"])
+    assert f"### {title}\n" in (REPOSITORY / "docs" / "gce.md").read_text("utf-8")
 
 
 def test_a_network_of_somebody_else_is_left_alone(compute: Compute, user: User) -> None:

@@ -118,6 +118,30 @@ def vm(make: Callable[..., dict]) -> None:
         ),
         ("POST", "global/firewalls", {**RULE, "disabled": "false"}, {}, 400, "not of type 'boolean'"),
         ("POST", f"{ZONE}/instances", VM, {}, 404, "networks/net' was not found"),
+        (
+            "POST",
+            f"{ZONE}/instances",
+            {**VM, "minCpuPlatform": "Intel Pentium"},
+            {},
+            400,
+            "unavailable in requested zone. Valid options for this zone are: Intel Sandy Bridge",
+        ),
+        (
+            "POST",
+            f"{ZONE}/instances",
+            {**VM, "minCpuPlatform": "Intel Ice Lake"},
+            {},
+            400,
+            "not supported for the selected machine type e2-medium",
+        ),
+        (
+            "POST",
+            f"{ZONE}/instances",
+            {**VM, "machineType": f"{ZONE}/machineTypes/n2-standard-2", "minCpuPlatform": "Intel Skylake"},
+            {},
+            400,
+            "required CPU platform of cascadelake. The minimum CPU platform must match this, but was skylake",
+        ),
     ],
 )
 def test_a_wrong_request_is_refused(
@@ -142,6 +166,14 @@ def test_a_wrong_request_is_refused(
         ("POST", f"{ZONE}/instances/vm/setLabels", {"labels": {}}, {}, 412, "fingerprint"),
         ("POST", f"{ZONE}/disks/vm/setLabels", {"labels": {}}, {}, 412, "fingerprint"),
         ("POST", f"{ZONE}/instances/vm/setMachineType", {"machineType": "x"}, {}, 400, "must be stopped"),
+        (
+            "POST",
+            f"{ZONE}/instances/vm/setMinCpuPlatform",
+            {"minCpuPlatform": "Intel Ice Lake"},
+            {},
+            400,
+            "must be stopped",
+        ),
         ("PATCH", f"{ZONE}/instances/vm/updateShieldedInstanceConfig", {}, {}, 400, "must be stopped"),
         ("POST", f"{ZONE}/instances/vm/start", None, {}, 400, "must be stopped"),
         ("POST", f"{ZONE}/disks/vm/resize", {"sizeGb": "5"}, {}, 400, "must be larger"),
@@ -207,6 +239,42 @@ def test_what_is_suspended_is_resumed_and_not_started(
     assert ask("POST", f"{ZONE}/instances/vm/start").status_code == 400
     make("POST", f"{ZONE}/instances/vm/resume", None)
     assert ask("GET", f"{ZONE}/instances/vm").json()["status"] == "RUNNING"
+
+
+def test_a_type_that_requires_a_platform_says_so_and_goes_only_without_it(
+    ask: Ask, make: Callable[..., dict], vm: None
+) -> None:
+    def platform() -> str | None:
+        return ask("GET", f"{ZONE}/instances/vm").json().get("minCpuPlatform")
+
+    def set_type(name: str) -> requests.Response:
+        body = {"machineType": f"{ZONE}/machineTypes/{name}"}
+        return ask("POST", f"{ZONE}/instances/vm/setMachineType", body)
+
+    assert platform() is None
+    make("POST", f"{ZONE}/instances/vm/stop")
+    make("POST", f"{ZONE}/instances/vm/setMachineType", {"machineType": f"{ZONE}/machineTypes/n2-standard-2"})
+    assert platform() is None
+    make("POST", f"{ZONE}/instances/vm/start")
+    assert platform() == "Intel Cascade Lake"
+
+    make("POST", f"{ZONE}/instances/vm/stop")
+    refused = set_type("e2-medium")
+    assert (refused.status_code, "not supported" in refused.text) == (400, True)
+    assert ask("POST", f"{ZONE}/instances/vm/setMinCpuPlatform", {"minCpuPlatform": ""}).status_code == 400
+    make("POST", f"{ZONE}/instances/vm/setMinCpuPlatform", {"minCpuPlatform": "AUTOMATIC"})
+    assert platform() is None
+    assert set_type("e2-medium").status_code == 200
+
+
+def test_a_machine_boots_from_a_disk_for_its_own_processor(ask: Ask, make: Callable[..., dict]) -> None:
+    make("POST", "global/networks", NET)
+    arm = {"sourceImage": "projects/debian-cloud/global/images/family/debian-12-arm64"}
+    make("POST", f"{ZONE}/disks", {**DISK, **arm})
+    refused = ask("POST", f"{ZONE}/instances", VM)
+    assert (refused.status_code, "the disk is for ARM64" in refused.text) == (400, True)
+    altra = {"machineType": f"{ZONE}/machineTypes/t2a-standard-1"}
+    assert ask("POST", f"{ZONE}/instances", {**VM, **altra}).status_code == 200
 
 
 def test_the_same_request_is_carried_out_once(ask: Ask, compute: Compute) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.roles.ansible import run_on_hosts
-from tests.roles.rendering import ROOT, read_yaml
+from tests.roles.rendering import ROOT, Site, read_yaml
 
 _HUGE = 10**15
 _FACTS = {
@@ -29,6 +29,7 @@ _MACHINES: dict[str, tuple[dict, dict, list[str]]] = {
         ["fedora is Fedora 42", "runs on Debian 12 and 13 and Ubuntu 22.04 and 24.04"],
     ),
     "bullseye": ({"distribution_version": "11.9", "distribution_major_version": "11"}, {}, ["is Debian 11.9"]),
+    "arm64": ({"architecture": "aarch64"}, {}, []),
     "arm": ({"architecture": "armv7l"}, {}, ["on armv7l", "x86_64 or aarch64"]),
     "sysv": ({"service_mgr": "sysvinit"}, {}, ["sysvinit as its init", "with systemd"]),
     "conda-old": ({}, {"preflight_conda_python_version": "3.7"}, ["Python 3.7", "Set miniconda_python_version"]),
@@ -178,3 +179,27 @@ def test_a_machine_passes_or_is_told_what_to_do(checked: dict[str, str], machine
     for sentence in expected:
         assert sentence in checked[machine]
     assert "cret" not in checked[machine]
+
+
+_XEON = {"architecture": "x86_64", "processor": ["0", "GenuineIntel", "Intel(R) Xeon(R) CPU @ 2.20GHz", "1"]}
+#: Processors by name: the facts of one, and what is said of it.
+_PROCESSORS: dict[str, tuple[dict, str]] = {
+    "AMX": (
+        _XEON | {"flags": ["avx2", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_tile", "amx_int8"]},
+        "2.20GHz, fast with bf16: amx_bf16, avx512_bf16; fast with int8: amx_int8, avx512_vnni",
+    ),
+    "VNNI": (_XEON | {"flags": ["avx2", "avx512_vnni"]}, "2.20GHz, fast with bf16: no; fast with int8: avx512_vnni"),
+    "neither": (_XEON | {"flags": ["avx2"]}, "Intel(R) Xeon(R) CPU @ 2.20GHz, fast with bf16: no; fast with int8: no"),
+    "no flags": ({"architecture": "x86_64", "processor": []}, "a processor without a name, fast with bf16: no"),
+    "arm64": (
+        {"architecture": "aarch64", "processor": ["0", "1"]},
+        "an arm64 processor, on which bf16 and int8 were not",
+    ),
+}
+
+
+@pytest.mark.parametrize("processor", _PROCESSORS)
+def test_what_a_processor_brings_is_said(processor: str) -> None:
+    facts, expected = _PROCESSORS[processor]
+
+    assert expected in Site(facts).value("_preflight_processor")

@@ -13,9 +13,23 @@ MACHINE_TYPES = {
     "e2-medium": (2, 4096, True),
     "e2-standard-2": (2, 8192, False),
     "g1-small": (1, 1740, True),
+    "n1-standard-1": (1, 3840, False),
     "n2-standard-2": (2, 8192, False),
+    "t2a-standard-1": (1, 4096, False),
 }
+# The CPU platforms that instances of a series may be asked for, oldest first. The other series take none.
+CPU_PLATFORMS = {
+    "n1": ("Intel Sandy Bridge", "Intel Ivy Bridge", "Intel Haswell", "Intel Broadwell", "Intel Skylake"),
+    "n2": ("Intel Cascade Lake", "Intel Ice Lake"),
+}
+# What an instance of a series has for its platform where nobody asked for one.
+REQUIRED_PLATFORMS = {"n2": "Intel Cascade Lake"}
 DISK_TYPES = {"pd-standard", "pd-balanced", "pd-ssd"}
+
+
+def architecture(machine_type: str) -> str:
+    """Of a machine type's processor."""
+    return "ARM64" if machine_type.startswith("t2a-") else "X86_64"
 
 
 def _entries() -> Iterator[tuple[str, str, Resource]]:
@@ -28,10 +42,13 @@ def _entries() -> Iterator[tuple[str, str, Resource]]:
     for zone in sorted(ZONES):
         path = f"{home}/zones/{zone}"
         region = f"{WEB}{home}/regions/{zone.rpartition('-')[0]}"
-        yield "zone", path, {"status": "UP", "region": region, "description": zone}
+        platforms = [platform for of_series in CPU_PLATFORMS.values() for platform in of_series]
+        about = {"description": zone, "availableCpuPlatforms": platforms}
+        yield "zone", path, {"status": "UP", "region": region, **about}
         for name, (cpus, megabytes, is_shared) in MACHINE_TYPES.items():
             size = {"guestCpus": cpus, "memoryMb": megabytes, "isSharedCpu": is_shared}
-            yield "machineType", f"{path}/machineTypes/{name}", {**size, "zone": zone}
+            about = {"zone": zone, "architecture": architecture(name)}
+            yield "machineType", f"{path}/machineTypes/{name}", {**size, **about}
         for name in sorted(DISK_TYPES):
             yield "diskType", f"{path}/diskTypes/{name}", {"zone": WEB + path, "defaultDiskSizeGb": "100"}
 

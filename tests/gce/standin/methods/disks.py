@@ -67,6 +67,7 @@ def new_disk(compute: Compute, request: Request, body: Resource) -> Resource:
         "sourceImageId": image["id"],
         "sizeGb": str(size),
         "physicalBlockSizeBytes": "4096",
+        "architecture": image.get("architecture", "X86_64"),
         "status": "CREATING",
         "_family": image.get("family", ""),
     }

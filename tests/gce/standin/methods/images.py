@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 FAMILIES = {
     "debian-12": "debian-cloud",
+    "debian-12-arm64": "debian-cloud",
     "debian-13": "debian-cloud",
+    "debian-13-arm64": "debian-cloud",
     "ubuntu-2204-lts": "ubuntu-os-cloud",
     "ubuntu-2404-lts-amd64": "ubuntu-os-cloud",
+    "ubuntu-2404-lts-arm64": "ubuntu-os-cloud",
 }
 IMAGE_GB = 10
 
@@ -75,6 +78,7 @@ def _image(path: str) -> Resource:
         "name": name,
         "family": matched[2],
         "status": "READY",
+        "architecture": "ARM64" if matched[2].endswith("-arm64") else "X86_64",
         "diskSizeGb": str(IMAGE_GB),
         "selfLink": f"{WEB}projects/{matched[1]}/global/images/{name}",
     }

@@ -8,7 +8,7 @@ from tests.gce.standin.base import PROJECT, WEB, Effect, Request, Resource, fing
 from tests.gce.standin.failures import FailureError, in_use, invalid, not_found
 from tests.gce.standin.methods import addresses, disks
 from tests.gce.standin.methods.labels import labelled
-from tests.gce.standin.offerings import MACHINE_TYPES
+from tests.gce.standin.offerings import CPU_PLATFORMS, MACHINE_TYPES, REQUIRED_PLATFORMS, architecture
 
 if TYPE_CHECKING:
     from tests.gce.standin.compute import Compute
@@ -18,6 +18,7 @@ ACCEPTED = {
     "insert": {
         *("name", "description", "machineType", "disks", "networkInterfaces", "metadata", "tags", "labels"),
         *("scheduling", "shieldedInstanceConfig", "serviceAccounts", "deletionProtection", "canIpForward"),
+        "minCpuPlatform",
     },
     "addAccessConfig": {"name", "type", "natIP", "networkTier"},
 }
@@ -35,6 +36,7 @@ def insert(compute: Compute, request: Request) -> Effect:
     """Boots a machine from a disk that is there."""
     body = request.body
     machine_type = _machine_type(request, body.get("machineType", ""))
+    _require_platform(machine_type, body.get("minCpuPlatform", ""))
     interface = _interface(compute, request, body)
     tags = _fingerprinted(body.get("tags", {}))
     metadata = _fingerprinted(body.get("metadata", {}))
@@ -144,7 +146,19 @@ def set_machine_type(compute: Compute, request: Request) -> Effect:
     """Only of a stopped one."""
     instance = _stopped(compute, request)
     new = _machine_type(request, request.body["machineType"])
+    _require_platform(new, instance.get("minCpuPlatform", ""))
     return lambda: instance.update(machineType=new)
+
+
+def set_min_cpu_platform(compute: Compute, request: Request) -> Effect:
+    """Only of a stopped one; AUTOMATIC takes it away."""
+    instance = _stopped(compute, request)
+    platform = request.body.get("minCpuPlatform", "")
+    if not platform:
+        raise invalid("Invalid value for field 'minCpuPlatform': ''.")
+    new = "" if platform.upper() == "AUTOMATIC" else platform
+    _require_platform(instance["machineType"], new)
+    return lambda: instance.update(minCpuPlatform=new)
 
 
 def set_service_account(compute: Compute, request: Request) -> Effect:
@@ -297,6 +311,7 @@ def _boot_disk(compute: Compute, request: Request, body: Resource) -> Resource:
         raise in_use(path_of(disk["selfLink"]), path_of(disk["users"][0]))
     if disk["status"] != "READY":
         raise invalid(f"The resource '{path_of(disk['selfLink'])}' is not ready", "resourceNotReady")
+    _require_architecture(disk, body)
     return disk
 
 
@@ -306,7 +321,17 @@ def _disk_of_instance(compute: Compute, request: Request, params: Resource) -> R
     body = {names.get(name, name): value for name, value in params.items() if name != "diskName"}
     path = request.path.replace("/instances/", "/disks/").rpartition("/")[0]
     disk = {**disks.new_disk(compute, request, body), "status": "READY"}
+    _require_architecture(disk, request.body)
     return compute.add(f"{path}/{params.get('diskName', request.name)}", disk)
+
+
+def _require_architecture(disk: Resource, instance: Resource) -> None:
+    machine_type = instance["machineType"].rpartition("/")[2]
+    if disk["architecture"] != architecture(machine_type):
+        raise invalid(
+            f"Invalid value for field 'resource.disks[0]': the disk is for {disk['architecture']}, "
+            f"and {machine_type} for {architecture(machine_type)}."
+        )
 
 
 def _attached(given: Resource, disk: Resource) -> Resource:
@@ -398,6 +423,33 @@ def _machine_type(request: Request, given: str) -> str:
     return WEB + path
 
 
+def _require_platform(machine_type: str, platform: str) -> None:
+    name = machine_type.rpartition("/")[2]
+    platforms = CPU_PLATFORMS.get(_series(machine_type), ())
+    known = [each for of_series in CPU_PLATFORMS.values() for each in of_series]
+    if platform and platform not in known:
+        raise invalid(
+            f"Invalid value for field 'resource.minCpuPlatform': '{platform}'. CPU platform unavailable in requested "
+            f"zone. Valid options for this zone are: {', '.join(known)}."
+        )
+    if platform and not platforms:
+        raise invalid(f"Setting minimum CPU platform is not supported for the selected machine type {name}.")
+    if platform and platform not in platforms:
+        raise invalid(
+            f"The selected machine type ({name}) has a required CPU platform of {_code_name(platforms[0])}. "
+            f"The minimum CPU platform must match this, but was {_code_name(platform)}.",
+            "badRequest",
+        )
+
+
+def _code_name(platform: str) -> str:
+    return platform.partition(" ")[2].replace(" ", "").lower()
+
+
+def _series(machine_type: str) -> str:
+    return machine_type.rpartition("/")[2].partition("-")[0]
+
+
 def _stopped(compute: Compute, request: Request) -> Resource:
     instance = compute.find(request.path)
     if instance["status"] != "TERMINATED":
@@ -419,6 +471,8 @@ def _require_nic0(request: Request) -> None:
 def _run(compute: Compute, instance: Resource) -> None:
     with compute.lock:
         instance["status"] = "RUNNING"
+        if not instance.get("minCpuPlatform"):
+            instance["minCpuPlatform"] = REQUIRED_PLATFORMS.get(_series(instance["machineType"]), "")
     compute.apply_network()
 
 
