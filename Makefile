@@ -9,7 +9,8 @@ PORT ?= 5000
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-exports fuzz lint format serve lab-up lab-down gce-rehearsal power-cuts lock clean
+.PHONY: help setup demo test test-exports fuzz lint format serve bench bench-quick lab-up lab-down gce-rehearsal \
+	power-cuts lock clean
 
 include packages.mk
 
@@ -43,6 +44,14 @@ format: $(VENV)/.ready  ## Formats the Python code
 
 serve: $(VENV)/.ready  ## The app alone, on this machine, without root: http://127.0.0.1:5000 (PORT=, MODEL=)
 	$(BIN)/barevision serve --port $(PORT) $(if $(MODEL),--model $(MODEL))
+
+bench: $(VENV)/.ready bench-packages lab-up  ## Measures all servers side by side, for hours (needs root; NAME=, OPTIONS=)
+	$(MAKE) build/exports/.ready || echo "YOLO11n will be skipped: it needs the environment build/exports" >&2
+	$(BIN)/python -m benchmarks $(or $(NAME),full) --lab $(LAB) --readme $(OPTIONS)
+
+bench-quick: $(VENV)/.ready bench-packages  ## Measures a small network in three servers, in three minutes
+	rm -f build/bench/runs/quick.jsonl
+	$(BIN)/python -m benchmarks quick --quick
 
 lab-up: $(VENV)/.ready lab-packages  ## Makes the lab's machines, as inventory/lab lists them (needs root)
 	$(BIN)/ansible-playbook -i $(LAB) playbooks/lab.yml

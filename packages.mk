@@ -28,3 +28,16 @@ browser-packages:
 	        apt-get install -qq --yes --no-install-recommends $(BROWSER_PACKAGES) >/dev/null && exit 0; \
 	fi; \
 	echo "The browser tests will be skipped: they need chromium, which apt can't install here." >&2
+
+# h2load, which loads the servers that benchmarks/ compares, and the NGINX before Barevision where it runs on this machine.
+BENCH_PACKAGES := nghttp2-client nginx-light
+
+.PHONY: bench-packages
+bench-packages:
+	@if command -v h2load >/dev/null && PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "The benchmark needs these packages, which apt installs now: $(BENCH_PACKAGES)"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	        apt-get install -qq --yes --no-install-recommends $(BENCH_PACKAGES) >/dev/null && exit 0; \
+	fi; \
+	echo "The benchmark needs h2load and NGINX (Debian's nghttp2-client and nginx-light), which apt can't install here." >&2; exit 1

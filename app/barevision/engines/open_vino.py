@@ -45,7 +45,7 @@ class OpenVinoEngine:
         if precision != plan.precision:
             raise EngineError(f"this processor can't compute with {plan.precision}, only with {precision}")
         self.plan = replace(plan, precision=precision, streams=streams, threads=threads)
-        # Where two threads hand over their first array at once, OpenVINO's Python makes them wait for each other for good.
+        # Of two threads that hand over their first arrays at once, OpenVINO makes each wait for the other for good.
         openvino.Tensor(np.zeros(1, np.float32))
         _, _, height, width = compiled.inputs[0].shape
         self.input_size = (height, width)

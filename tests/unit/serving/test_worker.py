@@ -41,16 +41,16 @@ def wsgi_app(environ: dict, start_response: Callable) -> Iterable[bytes]:
     return _parts(environ["PATH_INFO"] == "/death")
 
 
-wsgi_app.extensions = {"barevision": SimpleNamespace(admission=Admission(turns=1, pixels=1, max_wait=0.5))}
+wsgi_app.extensions = {"barevision": SimpleNamespace(admission=Admission(turns=1, pixels=1, max_wait=2))}
 
 
 def _slowly(environ: dict) -> Iterable[bytes]:
-    """A prediction that takes half a second; of one that is refused, nothing but how long it would have waited."""
+    """A prediction that takes a tenth of a second, or its refusal at once."""
     ticket, admission = environ["barevision.ticket"], wsgi_app.extensions["barevision"].admission
     if ticket.refusal:
         return [b"refused".ljust(len(BODY))]
     with admission.turn(ticket):
-        time.sleep(0.5)
+        time.sleep(0.1)
     return [b"predicted".ljust(len(BODY))]
 
 
@@ -128,7 +128,7 @@ def test_only_what_may_be_a_prediction_has_a_place_in_the_queue(path: Path, meth
 def test_many_wait_without_a_thread_and_others_are_answered_meanwhile(path: Path) -> None:
     with contextlib.ExitStack() as stack:
         # Nobody knows yet how long one takes, so all of them may wait.
-        waiting = [stack.enter_context(connect(path)) for _ in range(40)]
+        waiting = [stack.enter_context(connect(path)) for _ in range(60)]
         for connection in waiting:
             send(connection, "/slow", "POST")
         with connect(path) as connection:
@@ -137,7 +137,7 @@ def test_many_wait_without_a_thread_and_others_are_answered_meanwhile(path: Path
         assert int(threads[0].split()[1]) < 20
         for connection in waiting[:2]:
             assert receive(connection).strip() == b"predicted"
-        # Now it is known: forty wait, each for half a second.
+        # Now it is known, and almost sixty wait.
         with connect(path) as connection:
             assert ask(connection, "/slow", "POST").strip() == b"refused"
 
