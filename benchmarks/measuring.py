@@ -89,7 +89,7 @@ def closed(running: Running, path: Path, clients: int, seconds: float, rate: flo
     counted = max(seconds, clients / rate)
     if lead + counted > _LONGEST:
         lead = counted = _LONGEST / 2
-    with _costs(running) as costs:
+    with _Costs(running) as costs:
         begin = time.time()
         if running.ask:
             order = {"picture": str(path), "clients": clients, "seconds": lead + counted}
@@ -107,7 +107,7 @@ def opened(running: Running, path: Path, rate: float, seconds: float) -> dict:
     :returns: `load.summarized` with "offered" a second, "sent", "lost" (no answer at all), "health" by path, and
         "after", the median seconds of a client alone afterwards.
     """
-    with _costs(running) as costs:
+    with _Costs(running) as costs:
         begin = time.time()
         with load.watched(running.url, running.health) as health:
             responses, spent = load.open_loop(running.url, path, rate, seconds)
@@ -130,13 +130,13 @@ def _good(responses: Iterable[Response]) -> list[Response]:
     return [response for response in responses if response.status == 200]
 
 
-class _costs:  # noqa: N801 (a context manager)
+class _Costs:
     """What a load costs: from its begin until the contestant has nothing left to do."""
 
     def __init__(self, running: Running) -> None:
         self._running = running
 
-    def __enter__(self) -> _costs:
+    def __enter__(self) -> _Costs:
         self._begin, self._busy = time.monotonic(), processes.busy_seconds()
         self._own = processes.processor_seconds(self._running.pids())
         return self

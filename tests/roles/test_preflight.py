@@ -186,7 +186,7 @@ _XEON = {"architecture": "x86_64", "processor": ["0", "GenuineIntel", "Intel(R) 
 _PROCESSORS: dict[str, tuple[dict, str]] = {
     "AMX": (
         _XEON | {"flags": ["avx2", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_tile", "amx_int8"]},
-        "2.20GHz, fast with bf16: amx_bf16, avx512_bf16; fast with int8: amx_int8, avx512_vnni",
+        "2.20GHz, fast with bf16: amx_bf16; fast with int8: amx_int8, avx512_vnni",
     ),
     "VNNI": (_XEON | {"flags": ["avx2", "avx512_vnni"]}, "2.20GHz, fast with bf16: no; fast with int8: avx512_vnni"),
     "neither": (_XEON | {"flags": ["avx2"]}, "Intel(R) Xeon(R) CPU @ 2.20GHz, fast with bf16: no; fast with int8: no"),

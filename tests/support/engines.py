@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class FakeEngine:
 
     input_size: tuple[int, int]
     infer: Callable[[np.ndarray], np.ndarray]
-    plan: Plan = Plan()  # noqa: RUF009
+    plan: Plan = field(default_factory=Plan)
 
     @classmethod
     def like(cls, engine: Engine) -> FakeEngine:
