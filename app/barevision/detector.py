@@ -36,6 +36,7 @@ from barevision.errors import (
 )
 from barevision.models.catalogue import find_source
 from barevision.models.download import Progress
+from barevision.models.golden import asked_confidence
 from barevision.models.prepare import PreparedModel, prepare
 from barevision.objects import Detection
 from barevision.pictures.decode import decode_reduced
@@ -206,7 +207,7 @@ class Detector:
         """
         answer = self.golden_answer()
         if answer is not None:
-            return self.model.golden.check(answer)
+            return self.model.golden.check(answer, self.engine.plan.precision)
         if not np.isfinite(self.infer(drawn_image())).all():
             raise WrongAnswerError("the network answers numbers that are not finite")
         return "the model has no golden image; it answers finite numbers"
@@ -233,7 +234,7 @@ class Detector:
         except PictureError as error:
             raise WrongAnswerError(f"the golden image can't be predicted: {error}") from error
         # The golden answer was given at the default thresholds, whatever this service is set to.
-        return self.predict(image, Selection())
+        return self.predict(image, Selection(asked_confidence(self.engine.plan.precision)))
 
 
 def load_detector(settings: Settings, progress: Progress | None = None, measures: bool = False) -> Detector:

@@ -12,7 +12,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 #: processors differ.
 PIXEL_TOLERANCE = 2
 CONFIDENCE_TOLERANCE = 0.02
-
+#: Where a network computes with fewer bits, boxes that are this near to the threshold may come or go.
+MARGIN = 0.05
+_LEAST_OVERLAP = 0.5
 
 # Far outside of every picture: a service's or a file's number that is larger is no coordinate.
 _Pixels = Annotated[int, Field(ge=-(2**30), le=2**30)]
@@ -89,3 +91,20 @@ def differences(
         else:
             left.remove(match)
     return [f"missing: {detection}" for detection in missing] + [f"unexpected: {detection}" for detection in left]
+
+
+def is_found(wanted: Detection, answer: Iterable[Detection]) -> bool:
+    """Whether `answer` has the label of `wanted` with a box that has at least half of their union in common."""
+    return any(
+        detection.label == wanted.label and _overlap(detection.box, wanted.box) >= _LEAST_OVERLAP
+        for detection in answer
+    )
+
+
+def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
+    """The intersection of two boxes (x, y, width, height) over their union, 0 to 1."""
+    (x, y, width, height), (other_x, other_y, other_width, other_height) = one, other
+    shared_width = max(0, min(x + width, other_x + other_width) - max(x, other_x))
+    shared_height = max(0, min(y + height, other_y + other_height) - max(y, other_y))
+    shared = shared_width * shared_height
+    return shared / ((width * height + other_width * other_height - shared) or 1)

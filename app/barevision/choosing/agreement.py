@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from barevision.detection.selection import Selection
-from barevision.objects import Detection
+from barevision.objects import MARGIN, Detection, is_found
 
-#: Boxes that are this near to the threshold may come or go: a last bit decides on them.
-MARGIN = 0.05
-_LEAST_OVERLAP = 0.5
 # Scores are compared from the best down. Those below are of rows where a network saw nothing.
 _COMPARED_SCORES = 300
 
@@ -78,25 +75,9 @@ def compare(expected: Sequence[PictureAnswer], answers: Sequence[PictureAnswer])
     boxes = matched = 0
     for one, other in zip(expected, answers, strict=True):
         sure = [detection for detection in one.detections if detection.confidence > Selection.confidence]
-        found = sum(_has(other.detections, detection) for detection in sure)
+        found = sum(is_found(detection, other.detections) for detection in sure)
         surprising = [d for d in other.detections if d.confidence > Selection.confidence + MARGIN]
-        boxes += len(sure) + sum(not _has(one.detections, detection) for detection in surprising)
+        boxes += len(sure) + sum(not is_found(detection, one.detections) for detection in surprising)
         matched += found
     differences = [float(np.abs(one.scores - other.scores).max()) for one, other in zip(expected, answers, strict=True)]
     return Agreement(boxes, matched, max(differences, default=0.0))
-
-
-def _has(detections: Sequence[Detection], wanted: Detection) -> bool:
-    return any(
-        detection.label == wanted.label and _overlap(detection.box, wanted.box) >= _LEAST_OVERLAP
-        for detection in detections
-    )
-
-
-def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
-    """The intersection of two boxes (x, y, width, height) over their union, 0 to 1."""
-    (x, y, width, height), (other_x, other_y, other_width, other_height) = one, other
-    shared_width = max(0, min(x + width, other_x + other_width) - max(x, other_x))
-    shared_height = max(0, min(y + height, other_y + other_height) - max(y, other_y))
-    shared = shared_width * shared_height
-    return shared / ((width * height + other_width * other_height - shared) or 1)

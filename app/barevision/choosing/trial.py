@@ -23,13 +23,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from barevision.choosing.agreement import MARGIN, PictureAnswer, best_scores
+from barevision.choosing.agreement import PictureAnswer, best_scores
 from barevision.choosing.measure import Finding, Task
 from barevision.detection.network_input import to_blob
 from barevision.detection.selection import Selection
 from barevision.detector import Detector, drawn_image
 from barevision.engines import Engine, load_engine
 from barevision.errors import BarevisionError
+from barevision.objects import MARGIN
 from barevision.pictures.decode import decode_reduced
 
 _SPAN_SECONDS = 0.1

@@ -16,10 +16,10 @@ from barevision.cli.options import Share, json_option, models_dir_option, progre
 from barevision.client import Client
 from barevision.detection.selection import Selection
 from barevision.detector import Detector, drawn_image, load_detector
-from barevision.engines import load_engine
+from barevision.engines import Precision, load_engine
 from barevision.errors import ModelError, PictureError, ServiceError, WrongAnswerError
 from barevision.models.catalogue import catalogue_names, find_source, url_source
-from barevision.models.golden import Golden
+from barevision.models.golden import Golden, asked_confidence
 from barevision.models.pins import is_damaged, pulled_names
 from barevision.models.prepare import is_prepared, prepared_path
 from barevision.models.prepare import prepare as prepare_source
@@ -226,20 +226,20 @@ def check(model: str | None, models_dir: Path | None, url: str | None, as_json: 
             client.predict(encode_image(drawn_image(), ".jpg"))
             finding = f"{settings.model} has no golden image; {url} answered a drawn picture"
         else:
+            precision = client.info()["engine"]["precision"]
             # The golden answer was given at the default thresholds, whatever the service is set to.
-            default = Selection()
-            answer = client.predict(golden.picture, confidence=default.confidence, nms=default.nms)
+            answer = client.predict(golden.picture, confidence=asked_confidence(precision), nms=Selection.nms)
     else:
         detector = load_detector(settings, progress(), measures=True)
         golden = detector.model.golden
         if golden is None:
             finding = detector.check()
         else:
-            answer = detector.golden_answer()
+            answer, precision = detector.golden_answer(), detector.engine.plan.precision
     if golden is None:
         click.echo(json.dumps({"finding": finding}) if as_json else finding)
     else:
-        _compare(golden, answer, as_json)
+        _compare(golden, answer, precision, as_json)
 
 
 def _require_served(source: ModelSource, client: Client) -> None:
@@ -255,13 +255,13 @@ def _require_served(source: ModelSource, client: Client) -> None:
         raise WrongAnswerError(f"{client.url} serves {served}, expected {expected}")
 
 
-def _compare(golden: Golden, answer: list[Detection], as_json: bool) -> None:
+def _compare(golden: Golden, answer: list[Detection], precision: Precision, as_json: bool) -> None:
     """Prints both answers. Raises `WrongAnswerError` if they differ."""
     both = {"expected": golden.expected, "found": answer}
     if as_json:
         rows = {name: [detection.to_json() for detection in detections] for name, detections in both.items()}
         try:
-            finding = golden.check(answer)
+            finding = golden.check(answer, precision)
         except WrongAnswerError:
             click.echo(json.dumps({"right": False, **rows}))
             raise
@@ -270,7 +270,7 @@ def _compare(golden: Golden, answer: list[Detection], as_json: bool) -> None:
     for name, detections in both.items():
         for detection in detections:
             click.echo(f"{name:8}  {detection.confidence:.3f}  {detection.label}  {list(detection.box)}")
-    click.echo(golden.check(answer))
+    click.echo(golden.check(answer, precision))
 
 
 @models.command()

@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from barevision.detection.selection import Selection
+from barevision.engines import Precision
 from barevision.errors import ModelError, WrongAnswerError
-from barevision.objects import Detection, differences, parse_detections
+from barevision.objects import MARGIN, Detection, differences, is_found, parse_detections
+
+
+def asked_confidence(precision: Precision) -> float:
+    """Down to which confidence a golden image's answer is compared: the tutorial's, and a margin below it.
+
+    :param precision: with f32 there is no margin.
+    """
+    return Selection.confidence if precision == "f32" else Selection.confidence - MARGIN
 
 
 @dataclass(frozen=True)
@@ -43,12 +53,20 @@ class Golden:
                 f"{expected} is not the list that 'barevision predict golden.jpg --json' prints: {error}"
             ) from None
 
-    def check(self, answer: list[Detection]) -> str:
+    def check(self, answer: list[Detection], precision: Precision) -> str:
         """Compares `answer`, given for the golden image, with the right one, and says in a sentence that it is right.
 
+        :param answer: what was detected with a confidence above `asked_confidence`.
+        :param precision: what the network computed with. With f32 boxes and confidences have to be the right ones, with
+            fewer bits it is enough that each box is found.
         :raises WrongAnswerError: with what is missing and what is unexpected, a line each.
         """
-        lines = differences(self.expected, answer)
+        if precision == "f32":
+            lines = differences(self.expected, answer)
+        else:
+            lines = [f"missing: {detection}" for detection in self.expected if not is_found(detection, answer)]
+            sure = [detection for detection in answer if detection.confidence > Selection.confidence + MARGIN]
+            lines += [f"unexpected: {detection}" for detection in sure if not is_found(detection, self.expected)]
         if lines:
             raise WrongAnswerError("the golden image's answer is wrong:\n  " + "\n  ".join(lines))
         return f"the golden image's {len(self.expected)} boxes were found"
