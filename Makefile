@@ -65,12 +65,13 @@ gce-rehearsal: $(VENV)/.ready lab-packages  ## All of docs/gce.md on machines of
 power-cuts: $(VENV)/.ready lab-packages  ## Cuts a machine's power in the middle of deployments (needs root and a loop device)
 	$(BIN)/pytest -ra --verbose -m long tests/e2e
 
-# OpenVINO runs without openvino-telemetry, which would tell Google Analytics of every import.
+# OpenVINO and NNCF run without openvino-telemetry, which would tell Google Analytics of every import.
 lock: $(VENV)/.ready  ## Resolves the dependencies anew: app/requirements.txt and requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \
 		--no-emit-package openvino-telemetry --upgrade app/pyproject.toml --output-file app/requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \
 		--no-emit-package openvino-telemetry --upgrade --constraint app/requirements.txt app/pyproject.toml \
+		--extra quantize \
 		--group deploy --group lint --group lock --group test --output-file requirements.txt
 
 clean:  ## Removes what make made in this folder (make lab-down removes the lab)

@@ -248,7 +248,7 @@ def load_detector(settings: Settings, progress: Progress | None = None, measures
     model = prepare(find_source(settings.model, settings.models_dir), settings.models_dir, progress)
     # OpenCV's own threads would fight the engine's for the cores while it resizes; each request has its own thread.
     cv2.setNumThreads(1)
-    known, usual = known_measurement(model.path, settings), usual_plan(settings)
+    known, usual = known_measurement(model.path, settings), usual_plan(settings, model.quantized)
     plan = known.choice.plan if known else None
     if plan is None:
         # Settings that can't be are named before an engine fails with them.

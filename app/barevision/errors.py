@@ -11,6 +11,8 @@
      │    └── DarknetError           a .cfg or .weights file that can't be read
      ├── EngineError                 a network that an engine can't load or run
      ├── WrongAnswerError            a model whose answer for its golden image is wrong, or not of numbers
+     ├── LabelsError                 labels of pictures that can't be read or belong elsewhere
+     ├── QuantizingError             a network that can't be quantized, or not well enough
      ├── UnknownLabelError           a label that the model does not have
      ├── BusyError                   too many other requests want a prediction
      └── ServiceError                a service that can't be reached, or that refused
@@ -58,6 +60,14 @@ class EngineError(BarevisionError):
 
 class WrongAnswerError(BarevisionError):
     """A model whose answer for its golden image is not the expected one, or is no answer for any image."""
+
+
+class LabelsError(BarevisionError):
+    """Labels of pictures that can't be read, or that belong to other pictures or to another model."""
+
+
+class QuantizingError(BarevisionError):
+    """A network that can't be quantized, or that answers too differently afterwards."""
 
 
 class UnknownLabelError(BarevisionError):

@@ -67,17 +67,28 @@ class Agreement:
 
 
 def compare(expected: Sequence[PictureAnswer], answers: Sequence[PictureAnswer]) -> Agreement:
-    """How far `answers` are from `expected`, those for the same pictures.
+    """How far `answers` are from `expected`, those for the same pictures."""
+    boxes, matched = _count([one.detections for one in expected], [other.detections for other in answers])
+    differences = [float(np.abs(one.scores - other.scores).max()) for one, other in zip(expected, answers, strict=True)]
+    return Agreement(boxes, matched, max(differences, default=0.0))
+
+
+def matched_share(expected: Sequence[list[Detection]], answers: Sequence[list[Detection]]) -> float:
+    """The share of boxes that both have, of the detections on the same pictures, 0 to 1; 1 if neither has any."""
+    boxes, matched = _count(expected, answers)
+    return matched / boxes if boxes else 1.0
+
+
+def _count(expected: Sequence[list[Detection]], answers: Sequence[list[Detection]]) -> tuple[int, int]:
+    """How many boxes were compared, and how many of them matched.
 
     A box of one counts if its confidence is above the tutorial's, and is looked for in all of the other, which go down
     to a margin below that. A box of `answers` that nobody expected counts only above a margin over it.
     """
     boxes = matched = 0
     for one, other in zip(expected, answers, strict=True):
-        sure = [detection for detection in one.detections if detection.confidence > Selection.confidence]
-        found = sum(is_found(detection, other.detections) for detection in sure)
-        surprising = [d for d in other.detections if d.confidence > Selection.confidence + MARGIN]
-        boxes += len(sure) + sum(not is_found(detection, one.detections) for detection in surprising)
-        matched += found
-    differences = [float(np.abs(one.scores - other.scores).max()) for one, other in zip(expected, answers, strict=True)]
-    return Agreement(boxes, matched, max(differences, default=0.0))
+        sure = [detection for detection in one if detection.confidence > Selection.confidence]
+        surprising = [detection for detection in other if detection.confidence > Selection.confidence + MARGIN]
+        matched += sum(is_found(detection, other) for detection in sure)
+        boxes += len(sure) + sum(not is_found(detection, one) for detection in surprising)
+    return boxes, matched

@@ -188,7 +188,7 @@ def measure(
         trials = _Trials(model, settings, effort, pictures, report, run or process)
         trials.try_briefly(plans)
         trials.try_again()
-    least = settings.agreement if settings.precision == "auto" else None
+    least = settings.agreement if _compares(model, settings) else None
     choice = choose(trials.done, least, model.path.stat().st_size)
     if choice is None:
         problems = {" ".join(_way(trial.plan)): str(trial.problem or trial.agreement) for trial in trials.done}
@@ -206,9 +206,17 @@ def wanted_plans(model: PreparedModel, settings: Settings, processor: Processor)
     """
     engine = None if settings.engine == "auto" else settings.engine
     precision = None if settings.precision == "auto" else settings.precision
-    if precision == "int8":
-        raise EngineError(f"{model.name} is not quantized; run 'barevision models quantize {model.name}'")
-    plans = possible_plans(processor, settings.threads, engine, precision)
+    if precision == "int8" and not model.quantized:
+        raise EngineError(
+            f"{model.name} is not quantized, so it can't compute with int8; 'barevision models quantize {model.name}' "
+            "makes a model of it that is"
+        )
+    if model.quantized and (engine == "opencv" or precision not in (None, "int8")):
+        raise EngineError(
+            f"{model.name} is quantized: onnxruntime and openvino run it, with int8; set engine and precision to auto, "
+            "or serve the model that it was made of"
+        )
+    plans = possible_plans(processor, settings.threads, engine, precision, model.quantized)
     if not plans:
         raise EngineError(f"{engine} computes with f32, not with {precision}; the engine openvino may")
     return plans
@@ -254,7 +262,7 @@ class _Trials:
 
     def try_briefly(self, plans: Sequence[Plan]) -> None:
         """Tries each plan once, but for those that can't win any more."""
-        if (plans[0].engine, plans[0].precision) != _REFERENCE and self._settings.precision == "auto":
+        if _way(plans[0]) != _REFERENCE and _compares(self._model, self._settings):
             with contextlib.suppress(EngineError):
                 reference = Plan(*_REFERENCE, 1, self._settings.threads)
                 self._expect(self._find(reference, self._pictures, 0, self._effort.first))
@@ -320,7 +328,7 @@ class _Trials:
         return self._run(Task(self._model, self._settings, plan, pictures, answer_seconds, seconds, timeout))
 
     def _is_right(self, trial: Trial) -> bool:
-        return self._settings.precision != "auto" or is_right(trial, self._settings.agreement)
+        return not _compares(self._model, self._settings) or is_right(trial, self._settings.agreement)
 
     def _near_best(self, share: float) -> list[Plan]:
         right = [trial for trial in self.done if trial.problem is None and self._is_right(trial)]
@@ -329,6 +337,11 @@ class _Trials:
         candidates = [trial for trial in right if _way(trial.plan) in ways]
         least = min((trial.alone for trial in candidates), default=0)
         return [t.plan for t in candidates if t.rate >= share * fastest or t.alone * share <= least]
+
+
+def _compares(model: PreparedModel, settings: Settings) -> bool:
+    """Whether answers have to be as f32's: not of a precision that somebody asked for, or quantized a network to."""
+    return settings.precision == "auto" and not model.quantized
 
 
 def _better(trial: Trial, again: Trial) -> Trial:

@@ -86,9 +86,14 @@ def write_measurement(network: Path, measurement: Measurement) -> bool:
     return True
 
 
-def usual_plan(settings: Settings) -> Plan:
-    """How a network is run where nobody measured: with ONNX Runtime at f32, where `settings` say nothing else."""
-    precision = "f32" if settings.precision == "auto" else settings.precision
+def usual_plan(settings: Settings, quantized: bool = False) -> Plan:
+    """How a network is run where nobody measured, if `settings` say nothing else.
+
+    :param quantized: whether it runs with int8; if not, it does with ONNX Runtime at f32.
+    """
+    precision = settings.precision
+    if precision == "auto":
+        precision = "int8" if quantized else "f32"
     engine = "onnxruntime" if precision == "f32" else "openvino"
     return Plan(engine if settings.engine == "auto" else settings.engine, precision, 1, settings.threads)
 

@@ -13,6 +13,7 @@ from barevision.choosing.measure import PATIENT, THOROUGH, measure
 from barevision.choosing.speeds import known_measurement
 from barevision.cli.inputs import find_pictures
 from barevision.cli.options import Share, json_option, models_dir_option, progress
+from barevision.cli.quantize import quantize
 from barevision.client import Client
 from barevision.detection.selection import Selection
 from barevision.detector import Detector, drawn_image, load_detector
@@ -44,6 +45,9 @@ def models() -> None:
     beside it if it has no names of classes), or the https address of one; yolov3@608 and yolov3@640x384 give the
     network's input another size.
     """
+
+
+models.add_command(quantize)
 
 
 @models.command("list")

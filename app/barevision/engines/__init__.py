@@ -52,12 +52,29 @@ class Engine(Protocol):
         """From float32 (1, 3, height, width), RGB, 0 to 1, to float32 (a, b): one picture's raw detections."""
 
 
+def check_precision(path: Path, plan: Plan, precision: Precision) -> None:
+    """Raises `EngineError` if the network in `path`, which computes with `precision`, is not what `plan` asks for."""
+    if precision == plan.precision:
+        return
+    if plan.precision == "int8":
+        raise EngineError(
+            f"{path} can't compute with int8 here: it is not quantized ('barevision models quantize' makes a model "
+            "that is), or the engine doesn't compute so on this processor"
+        )
+    if precision == "int8":
+        raise EngineError(
+            f"{path} is quantized, so it computes with int8, not with {plan.precision}; set the precision int8, or "
+            "serve the model that it was made of"
+        )
+    raise EngineError(f"this processor can't compute with {plan.precision}, only with {precision}")
+
+
 def load_engine(plan: Plan, path: Path) -> Engine:
     """The network in the ONNX file `path`, loaded.
 
     :raises EngineError: the engine can't read the file, or can't compute with the plan's precision on this processor.
     """
-    if plan.precision != "f32" and plan.engine != "openvino":
+    if plan.precision in ("bf16", "f16") and plan.engine != "openvino":
         raise EngineError(f"{plan.engine} computes with f32, not with {plan.precision}; the engine openvino may")
     if plan.lone_threads:
         from barevision.engines.doubled import DoubledEngine

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from barevision.engines import Plan
+from barevision.engines import Plan, Precision, check_precision
 from barevision.errors import EngineError
 
 # The Linux wheel sends telemetry unless it is told not to.
@@ -30,7 +30,11 @@ class OnnxRuntimeEngine:
         # an inference on two cores took three times as long.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = _session(path, options)
-        self.plan = replace(plan, threads=self._session.get_session_options().intra_op_num_threads)
+        # It runs what the reader of ONNX files found quantized with 8 bits.
+        is_quantized = self._session.get_modelmeta().custom_metadata_map.get("precision") == "int8"
+        precision: Precision = "int8" if is_quantized else "f32"
+        check_precision(path, plan, precision)
+        self.plan = replace(plan, precision=precision, threads=self._session.get_session_options().intra_op_num_threads)
         self._free = threading.Semaphore(plan.streams)
         _, _, height, width = self._session.get_inputs()[0].shape
         self.input_size = (height, width)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from barevision.engines import Plan
+from barevision.engines import Plan, Precision, check_precision
 from barevision.errors import EngineError
 
 # OpenVINO's converter, which is imported with it, tells Google Analytics of every import unless it can't be had.
@@ -22,13 +22,14 @@ class OpenVinoEngine:
 
     def __init__(self, path: Path, plan: Plan) -> None:
         settings = {
-            "INFERENCE_PRECISION_HINT": plan.precision,
+            # What is not quantized of a quantized network stays exact: boxes are decoded there.
+            "INFERENCE_PRECISION_HINT": "f32" if plan.precision == "int8" else plan.precision,
             "NUM_STREAMS": plan.streams,
             "INFERENCE_NUM_THREADS": plan.streams * plan.threads,
         }
         try:
             compiled = openvino.Core().compile_model(path, "CPU", settings)
-            precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+            precision = _precision(compiled)
             streams = compiled.get_property("NUM_STREAMS")
             threads = compiled.get_property("INFERENCE_NUM_THREADS") // streams
             self._free: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
@@ -42,8 +43,7 @@ class OpenVinoEngine:
                     "set app_engine: auto or openvino and run site.yml, which allows it, or take the engine onnxruntime"
                 ) from error
             raise EngineError(f"OpenVINO can't load {path}: {error}") from error
-        if precision != plan.precision:
-            raise EngineError(f"this processor can't compute with {plan.precision}, only with {precision}")
+        check_precision(path, plan, precision)
         self.plan = replace(plan, precision=precision, streams=streams, threads=threads)
         # Of two threads that hand over their first arrays at once, OpenVINO makes each wait for the other for good.
         openvino.Tensor(np.zeros(1, np.float32))
@@ -60,3 +60,12 @@ class OpenVinoEngine:
             raise EngineError(f"OpenVINO can't run the network: {error}") from error
         finally:
             self._free.put(request)
+
+
+def _precision(compiled: openvino.CompiledModel) -> Precision:
+    """What the network computes with: int8 if convolutions do, though others may be left out."""
+    nodes = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+    kinds = [node["runtimePrecision"].astype(str) for node in nodes if node["layerType"].astype(str) == "Convolution"]
+    if {"i8", "u8"} & set(kinds):
+        return "int8"
+    return compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import onnx
 
-from barevision.engines import Plan
+from barevision.engines import Plan, check_precision
 from barevision.errors import EngineError
 
 
@@ -26,6 +26,9 @@ class OpenCVEngine:
         if any(node.op_type == "NonMaxSuppression" for node in graph.node):
             # Where it finds nothing, OpenCV 5 divides by the number of boxes and ends the process.
             raise EngineError(f"OpenCV can't run the non-maximum suppression in {path}; the engine onnxruntime can")
+        if any(node.op_type == "QuantizeLinear" for node in graph.node):
+            raise EngineError(f"OpenCV does not run quantized networks such as {path}; the engine openvino does")
+        check_precision(path, plan, "f32")
         # OpenCV keeps this number for the whole process, not for the network.
         cv2.setNumThreads(plan.threads)
         self.plan = replace(plan, streams=1, threads=cv2.getNumThreads())

@@ -13,23 +13,30 @@ _CANDIDATES: tuple[tuple[EngineName, Precision], ...] = (
     ("openvino", "f32"),
     ("openvino", "f16"),
 )
+_QUANTIZED: tuple[tuple[EngineName, Precision], ...] = (("openvino", "int8"), ("onnxruntime", "int8"))
 
 
 def possible_plans(
-    processor: Processor, cores: int, engine: EngineName | None = None, precision: Precision | None = None
+    processor: Processor,
+    cores: int,
+    engine: EngineName | None = None,
+    precision: Precision | None = None,
+    quantized: bool = False,
 ) -> list[Plan]:
     """Every engine, precision and division of `cores` cores that may be the fastest on `processor`.
 
     :param engine: the only one that is wanted; None for any.
     :param precision: the only one that is wanted, also if the processor's flags don't promise it; None for any.
+    :param quantized: whether it is for a quantized network, which runs with int8 and nothing else.
     """
     if engine == "opencv":
         # It runs one inference at a time.
         return [Plan("opencv", precision or "f32", 1, cores)]
     wanted = [
         candidate
-        for candidate in _CANDIDATES
-        if engine in (None, candidate[0]) and candidate[1] in ((precision,) if precision else processor.precisions)
+        for candidate in (_QUANTIZED if quantized else _CANDIDATES)
+        if engine in (None, candidate[0])
+        and candidate[1] in ((precision,) if precision else ("int8", *processor.precisions))
     ]
     plans = [
         Plan(engine, precision, streams, threads)

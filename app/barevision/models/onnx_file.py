@@ -8,6 +8,7 @@ tools/export_onnx.py.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from barevision.detection.network_output import Head
+from barevision.detection.network_output import Head, to_rows
 from barevision.errors import EngineError, ModelError
 from barevision.models.names import names_in_text, read_names
 from barevision.models.onnx_graph import (
@@ -24,6 +25,7 @@ from barevision.models.onnx_graph import (
     answer_in_batch,
     classes_before_suppression,
     graphs_of,
+    is_quantized,
     keep_what_outputs_need,
     operations_of_head,
     take_float32,
@@ -33,6 +35,9 @@ from barevision.network_limits import LARGEST_OUTPUT, LARGEST_SIDE
 
 #: Part of a prepared model's name: raise it whenever the same .onnx gives another prepared file or head.
 READER_VERSION = 2
+
+#: In a file's metadata: its head as JSON, where nothing is to be recognized any more.
+HEAD_KEY = "barevision_head"
 
 # protobuf itself holds no more than 2 GiB. The rest is far above every published detector.
 _MAX_BYTES = 2**30
@@ -48,11 +53,13 @@ class Network:
     :ivar data: the file for the engines, every side of the input a fixed number.
     :ivar labels: one name a class.
     :ivar head: what its answer means.
+    :ivar quantized: whether its convolutions take whole numbers of 8 bits.
     """
 
     data: bytes
     labels: list[str]
     head: Head
+    quantized: bool = False
 
 
 def read_onnx_file(path: Path, size: tuple[int, int] | None = None, names: Path | None = None) -> Network:
@@ -89,6 +96,10 @@ def _read(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None, name
     is_cut = answer_before_suppression(model)
     take_float32(model.graph)
     shapes = _run(model, input_size)
+    quantized = is_quantized(model.graph)
+    if quantized:
+        # ONNX Runtime tells an open network's metadata, and not its nodes.
+        onnx.helper.set_model_props(model, {**metadata, "precision": "int8"})
     outputs = ", ".join(f"{value.name} {shape}" for value, shape in zip(model.graph.output, shapes, strict=True))
     # YOLOv5's exporter wrote the heads behind the boxes until 6.2, for training; others write what is no box at all.
     shape = shapes[0]
@@ -104,6 +115,10 @@ def _read(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None, name
 
     labels, origin = _read_labels(metadata, path, names)
     operations = operations_of_head(model.graph)
+    if HEAD_KEY in metadata:
+        head = _read_head(metadata[HEAD_KEY], shape, len(labels), input_size)
+        _write_output_shape(model.graph, (1, "objects", 7) if head.form == "yolov7-chosen" else shape)
+        return Network(model.SerializeToString(), labels, head, quantized)
     if len(shape) == 2 and shape[1] == 7 and "NonMaxSuppression" in operations:
         classes = classes_before_suppression(model)
         if classes not in (None, len(labels)):
@@ -126,7 +141,22 @@ def _read(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None, name
             head = recognize_head(shape[1:], len(labels), input_size, metadata, operations)
         except ModelError as error:
             raise ModelError(f"{error}; its outputs are {outputs}, and {origin} has {len(labels)} names") from None
-    return Network(model.SerializeToString(), labels, head)
+    return Network(model.SerializeToString(), labels, head, quantized)
+
+
+def _read_head(text: str, shape: tuple[int, ...], classes: int, input_size: tuple[int, int]) -> Head:
+    """The head that `models/quantize.py` wrote into the metadata as JSON, if it fits the answer's shape."""
+    try:
+        head = Head(**json.loads(text))
+        rows = to_rows(np.zeros(shape[1:], np.float32), head, input_size, classes)
+    except (ValueError, TypeError, IndexError):
+        rows = None
+    if len(shape) != 3 or shape[0] != 1 or rows is None or rows.shape[1] != 4 + classes:
+        raise ModelError(
+            f"answers {shape} and has {classes} names, to which {HEAD_KEY} in its metadata, {text[:120]!r}, does not "
+            "fit: it is damaged, or something changed it; quantize the network again"
+        )
+    return head
 
 
 def _check_graphs(model: onnx.ModelProto) -> None:

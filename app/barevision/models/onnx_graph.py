@@ -48,6 +48,40 @@ def operations_of_head(graph: onnx.GraphProto) -> set[str]:
     return operations
 
 
+def decoding_nodes(graph: onnx.GraphProto) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
+    """The nodes that make the first output of `graph` of what its last convolutions answer, and these convolutions.
+
+    A convolution of what a Softmax answers is none of the last: it is Ultralytics' DFL, which takes the mean of a
+    distribution, and is decoding itself.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    decoding: dict[str, onnx.NodeProto] = {}
+    last: dict[str, onnx.NodeProto] = {}
+    waiting = [graph.output[0].name]
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None or node.output[0] in decoding or node.output[0] in last:
+            continue
+        if node.op_type == "Conv" and not _is_of_softmax(node.input[0], makers):
+            last[node.output[0]] = node
+        else:
+            decoding[node.output[0]] = node
+            waiting += [name for inner in _with_inner_nodes(node) for name in inner.input]
+    return list(decoding.values()), list(last.values())
+
+
+def _is_of_softmax(name: str, makers: dict[str, onnx.NodeProto]) -> bool:
+    """Whether the value `name` is a Softmax's answer, reshaped."""
+    while name in makers and makers[name].op_type in _RESHAPING:
+        name = makers[name].input[0]
+    return name in makers and makers[name].op_type == "Softmax"
+
+
+def is_quantized(graph: onnx.GraphProto) -> bool:
+    """Whether values in `graph` are rounded to 8 bits, as quantizers write it."""
+    return any(node.op_type == "QuantizeLinear" for node in graph.node)
+
+
 def keep_what_outputs_need(graph: onnx.GraphProto) -> None:
     """Puts each node behind those whose values it takes, and drops those that no output needs.
 

@@ -14,7 +14,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from barevision.darknet.config import parse_config
 from barevision.darknet.graph import CONVERTER_VERSION, build_model, input_fit
@@ -37,6 +37,7 @@ class PreparedModel:
     :ivar path: a verified ONNX file.
     :ivar changed: whether this call of `prepare` made it.
     :ivar head: what the network's output means, and how images are fitted to its input.
+    :ivar quantized: whether the network computes with int8 and nothing else.
     """
 
     name: str
@@ -45,6 +46,7 @@ class PreparedModel:
     golden: Golden | None
     changed: bool
     head: Head
+    quantized: bool = False
 
 
 def prepared_path(source: ModelSource, models: Path) -> Path:
@@ -68,10 +70,10 @@ def prepare(source: ModelSource, models: Path, progress: Progress | None = None)
     :raises ModelError: a file can't be fetched or read, isn't what it should be, or can't be written.
     """
     path = prepared_path(source, models)
-    known = _read_manifest(path)
-    if known is not None:
-        labels, head = known
-        return PreparedModel(source.name, path, labels, source.golden, changed=False, head=head)
+    meaning = _read_manifest(path)
+    if meaning is not None:
+        labels, head, quantized = meaning
+        return PreparedModel(source.name, path, labels, source.golden, False, head, quantized)
     if path.exists() and not os.access(path.parent, os.W_OK):
         raise ModelError(
             f"{path} is damaged: it, or the .json beside it, is not as it was written. Whoever may write there makes "
@@ -88,12 +90,12 @@ def prepare(source: ModelSource, models: Path, progress: Progress | None = None)
             f"{source.name} can't be prepared in {models}: {error}. Whoever may write there prepares it "
             "with 'barevision models prepare'."
         ) from error
-    return PreparedModel(source.name, path, network.labels, source.golden, changed=True, head=network.head)
+    return PreparedModel(source.name, path, network.labels, source.golden, True, network.head, network.quantized)
 
 
 def _manifest(network: Network) -> dict[str, Any]:
     """What is written beside a prepared network: its size and its meaning, and the SHA-256 of it and of its meaning."""
-    meaning = {"labels": network.labels, "head": asdict(network.head)}
+    meaning = {"labels": network.labels, "head": asdict(network.head), "quantized": network.quantized}
     return {
         "size": len(network.data),
         "sha256": hashlib.sha256(network.data).hexdigest(),
@@ -103,16 +105,24 @@ def _manifest(network: Network) -> dict[str, Any]:
 
 
 def _meaning_sha256(manifest: dict[str, Any]) -> str:
-    """The SHA-256 of labels and head in a manifest, as JSON: a wrong label is as wrong as a wrong weight."""
-    meaning = json.dumps([manifest["labels"], manifest["head"]], sort_keys=True)
+    """The SHA-256 of a manifest's meaning, as JSON: a wrong label is as wrong as a wrong weight."""
+    meaning = json.dumps([manifest["labels"], manifest["head"], manifest["quantized"]], sort_keys=True)
     return hashlib.sha256(meaning.encode()).hexdigest()
 
 
-def _read_manifest(path: Path) -> tuple[list[str], Head] | None:
-    """Labels and head of the prepared model at `path`; None if it isn't there or isn't as it was written."""
+class _Meaning(NamedTuple):
+    """As in `PreparedModel`."""
+
+    labels: list[str]
+    head: Head
+    quantized: bool
+
+
+def _read_manifest(path: Path) -> _Meaning | None:
+    """What the prepared model at `path` means; None if it isn't there or isn't as it was written."""
     try:
         manifest = json.loads(path.with_suffix(".json").read_text("utf-8"))
-        labels, head = manifest["labels"], Head(**manifest["head"])
+        meaning = _Meaning(manifest["labels"], Head(**manifest["head"]), manifest["quantized"])
         is_whole = (
             path.stat().st_size == manifest["size"]
             and file_sha256(path) == manifest["sha256"]
@@ -120,7 +130,7 @@ def _read_manifest(path: Path) -> tuple[list[str], Head] | None:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return (labels, head) if is_whole else None
+    return meaning if is_whole else None
 
 
 def _read_network(source: ModelSource, folder: Path) -> Network:

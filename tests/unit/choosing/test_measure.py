@@ -134,7 +134,7 @@ def test_nothing_that_runs_is_an_error_that_says_why(model: PreparedModel) -> No
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"precision": "int8"}, "mine is not quantized; run 'barevision models quantize mine'"),
+        ({"precision": "int8"}, "mine is not quantized, so it can't compute with int8"),
         ({"engine": "onnxruntime", "precision": "bf16"}, "onnxruntime computes with f32, not with bf16"),
     ],
 )
@@ -242,3 +242,15 @@ def test_those_near_the_best_take_turns_and_the_best_of_each_counts(model: Prepa
     plans = [task.plan.precision for task in machine.tasks if task.seconds == THOROUGH.seconds[1]]
     assert plans.count("bf16") == 4
     assert plans.count("f16") == 1
+
+
+def test_a_quantized_model_is_run_with_int8_by_whoever_is_faster(model: PreparedModel) -> None:
+    machine = FakeMachine({"openvino int8": 100, "onnxruntime int8": 200})
+    found = measure(replace(model, quantized=True), settings(), run=machine, processor=AMX)
+    assert (found.choice.plan.engine, found.choice.plan.precision) == ("onnxruntime", "int8")
+
+
+@pytest.mark.parametrize("values", [{"precision": "f32"}, {"engine": "opencv"}])
+def test_a_quantized_model_is_run_with_nothing_else(model: PreparedModel, values: dict) -> None:
+    with pytest.raises(EngineError, match="mine is quantized: onnxruntime and openvino run it, with int8"):
+        measure(replace(model, quantized=True), settings(**values), run=FakeMachine(RATES), processor=AMX)

@@ -62,3 +62,15 @@ def test_a_name_narrows_what_is_tried(
     arm = Processor("Neoverse", frozenset({"asimd", "asimdhp", "asimddp"}), 4)
     plans = possible_plans(arm, 4, engine, precision)
     assert {(plan.engine, plan.precision) for plan in plans} == ways
+
+
+def test_a_quantized_network_runs_with_int8_alone() -> None:
+    processor = Processor("new", frozenset({"amx_bf16", "avx512_vnni"}), 8)
+    plans = possible_plans(processor, 2, quantized=True)
+    assert {(plan.engine, plan.precision) for plan in plans} == {("openvino", "int8"), ("onnxruntime", "int8")}
+    assert possible_plans(processor, 2, "openvino", "int8", quantized=True) == [
+        Plan("openvino", "int8", 2, 1),
+        Plan("openvino", "int8", 1, 2),
+    ]
+    assert not possible_plans(processor, 2, precision="bf16", quantized=True)
+    assert "int8" not in {plan.precision for plan in possible_plans(processor, 2)}
