@@ -16,6 +16,7 @@ from barevision.api.admission import Admission, Turn, is_machines_own
 from barevision.detector import Detector
 from barevision.errors import BusyError
 from barevision.serving import gunicorn_conf
+from barevision.serving.worker import TICKET
 from tests.support.admission import all_turns_taken, refused
 from tests.support.problems import assert_problem
 from tests.support.waiting import wait_until
@@ -41,17 +42,18 @@ def turn(admission: Admission) -> Iterator[Turn]:
         yield its_turn
 
 
-def serve(admission: Admission, clock: Clock, seconds: float) -> None:
-    """A request that takes so long."""
-    ticket = admission.arrive()
-    with admission.turn(ticket):
-        clock.now += seconds
-    admission.leave(ticket)
+def crowd(admission: Admission, clock: Clock, *seconds: float) -> None:
+    """Requests that come together, of which each takes so long, one after the other."""
+    tickets = [admission.arrive() for _ in seconds]
+    for ticket, its_seconds in zip(tickets, seconds, strict=True):
+        with admission.turn(ticket):
+            clock.now += its_seconds
+        admission.leave(ticket)
 
 
 def test_the_expected_wait_is_what_is_before_a_request_times_what_each_takes_lately(clock: Clock) -> None:
     admission = Admission(1, 1000, max_wait=10)
-    serve(admission, clock, 2)
+    crowd(admission, clock, 2, 2)
     tickets = [admission.arrive() for _ in range(7)]
     assert [ticket.expected_wait for ticket in tickets] == [0, 2, 4, 6, 8, 10, 12]
     assert [ticket.refusal for ticket in tickets[:6]] == [None] * 6
@@ -63,27 +65,39 @@ def test_the_expected_wait_is_what_is_before_a_request_times_what_each_takes_lat
     assert admission.arrive().expected_wait == 10
 
 
+def test_while_a_turn_is_free_nobody_waits(clock: Clock) -> None:
+    admission = Admission(3, 1000, max_wait=10)
+    crowd(admission, clock, *[5] * 6)
+    tickets = [admission.arrive() for _ in range(6)]
+    assert [ticket.expected_wait for ticket in tickets] == [0, 0, 0, 5, 10, 15]
+
+
 def test_what_each_takes_is_what_they_took_lately_and_not_once(clock: Clock) -> None:
-    admission = Admission(1, 1000, max_wait=10)
-    serve(admission, clock, 9)
-    for _ in range(60):
-        serve(admission, clock, 0.5)
+    admission = Admission(1, 1000, max_wait=1000)
+    crowd(admission, clock, 9, 9, *[0.5] * 60)
     admission.arrive()
     assert 0.5 < admission.arrive().expected_wait < 0.6
 
 
+def test_how_long_a_lone_request_takes_says_nothing_of_a_crowd(clock: Clock) -> None:
+    admission = Admission(8, 1000, max_wait=10)
+    for _ in range(20):
+        crowd(admission, clock, 3)
+    assert not any(admission.arrive().refusal for _ in range(100))
+
+
 def test_time_without_work_is_not_time_that_a_request_took(clock: Clock) -> None:
     admission = Admission(1, 1000, max_wait=10)
-    serve(admission, clock, 2)
+    crowd(admission, clock, 2, 2)
     clock.now += 3600
-    serve(admission, clock, 2)
+    crowd(admission, clock, 2, 2)
     admission.arrive()
     assert admission.arrive().expected_wait == pytest.approx(2)
 
 
 def test_while_nothing_is_answered_the_wait_grows(clock: Clock) -> None:
     admission = Admission(1, 1000, max_wait=10)
-    serve(admission, clock, 1)
+    crowd(admission, clock, 1, 1)
     with turn(admission):
         clock.now += 8
         assert admission.arrive().expected_wait == pytest.approx(9)
@@ -91,9 +105,47 @@ def test_while_nothing_is_answered_the_wait_grows(clock: Clock) -> None:
         assert admission.arrive().refusal
 
 
+def test_a_form_of_many_pictures_is_no_standstill(clock: Clock) -> None:
+    admission = Admission(1, 1000, max_wait=10)
+    with turn(admission) as mine:
+        for _ in range(20):
+            clock.now += 0.6
+            mine.give_way()
+        assert not admission.arrive().refusal
+
+
+def test_requests_that_wait_for_their_next_picture_leave_threads_to_others() -> None:
+    admission, end = Admission(1, 1000, max_wait=60), threading.Event()
+    refusals, threads = [], []
+
+    def several() -> None:
+        with turn(admission) as mine:
+            try:
+                mine.give_way()
+            except BusyError as error:
+                refusals.append(str(error))
+            end.wait()
+
+    with turn(admission) as first:
+        for number in range(1, 7):
+            threads.append(threading.Thread(target=several))
+            threads[-1].start()
+            wait_until(lambda waiting=number: len(admission._turns._waiting) == waiting, "it waits for a turn")
+        assert refusals == []
+        # Each of the six gives way to the one behind it, and the sixth to nobody any more.
+        first.end()
+        wait_until(lambda: refusals, "one keeps its turn")
+        assert "5 other requests with several pictures wait" in refusals[0]
+        end.set()
+    for thread in threads:
+        thread.join()
+    assert len(refusals) == 1
+    assert admission.predicting == 0
+
+
 def test_a_request_that_never_had_a_turn_says_nothing_of_how_long_they_take(clock: Clock) -> None:
     admission = Admission(1, 1000, max_wait=10)
-    serve(admission, clock, 3)
+    crowd(admission, clock, 3, 3)
     for _ in range(50):
         admission.leave(admission.arrive())
     admission.arrive()
@@ -102,7 +154,7 @@ def test_a_request_that_never_had_a_turn_says_nothing_of_how_long_they_take(cloc
 
 def test_health_checks_have_connections_however_fast_predictions_are(clock: Clock) -> None:
     admission = Admission(1, 1000, max_wait=10)
-    serve(admission, clock, 0.001)
+    crowd(admission, clock, 0.001, 0.001)
     while not (refused := admission.arrive()).refusal:
         pass
     assert refused.refusal == "1000 requests are here already"
@@ -111,7 +163,7 @@ def test_health_checks_have_connections_however_fast_predictions_are(clock: Cloc
 
 def test_a_place_is_free_again_once_and_only_if_there_was_one(clock: Clock) -> None:
     admission = Admission(1, 1000, max_wait=10)
-    serve(admission, clock, 6)
+    crowd(admission, clock, 6, 6)
     tickets = [admission.arrive() for _ in range(3)]
     assert [bool(ticket.refusal) for ticket in tickets] == [False, False, True]
     for ticket in (tickets[2], tickets[0], tickets[0]):
@@ -275,6 +327,13 @@ def test_who_would_wait_too_long_is_told_how_long_before_the_picture_is_read(
     response = app.test_client().post("/predict", data=picture, environ_overrides=refused(12.3))
     assert "a turn would come in 12.3 seconds" in assert_problem(response, 503)["detail"]
     assert response.headers["Retry-After"] == "13"
+
+
+def test_who_waited_for_longer_than_anybody_expected_is_told_so(app: Flask, picture: bytes) -> None:
+    ticket = app.extensions["barevision"].admission.arrive()
+    ticket.arrived -= 21
+    response = app.test_client().post("/predict", data=picture, environ_overrides={TICKET: ticket})
+    assert "the turn came only after 20 seconds" in assert_problem(response, 503)["detail"]
 
 
 def test_what_is_wrong_with_a_picture_frees_its_place(app: Flask) -> None:

@@ -23,10 +23,12 @@ from dataclasses import dataclass
 
 from barevision.errors import BusyError
 
-# Half of the connections that Gunicorn keeps (serving/gunicorn_conf.py): health checks must always get one.
+# Half of the connections that Gunicorn keeps (serving/gunicorn_conf.py): the others are for health checks and refusals.
 _MOST_INSIDE = 1000
-# How much the last request counts in how fast requests go: one picture of 50 megapixels among small ones says little.
+# How much the last turn counts in how fast turns go: one picture of 50 megapixels among small ones says little.
 _NEWEST_SHARE = 0.1
+# Requests that wait between two of their pictures keep their body and their thread.
+_MOST_BETWEEN = 5
 
 
 @dataclass
@@ -36,14 +38,12 @@ class Ticket:
     :ivar arrived: when, by `time.perf_counter`.
     :ivar expected_wait: seconds until its turn, by what is before it.
     :ivar refusal: why it has no place, in words; None if it has one.
-    :ivar had_turn: whether its turn has come.
     :ivar has_left: whether its place is free again.
     """
 
     arrived: float
     expected_wait: float
     refusal: str | None = None
-    had_turn: bool = False
     has_left: bool = False
 
 
@@ -58,15 +58,18 @@ class Admission:
 
     def __init__(self, turns: int, pixels: int, max_wait: float) -> None:
         self.turns = turns
+        # What a server needs, so that one is left for the next request whatever the others wait for.
+        self.threads = turns + _MOST_BETWEEN + 1
         self.max_wait = max_wait
         self._turns = _Room(turns)
         self._pixels = _Room(pixels)
         self._lock = threading.Lock()
-        self._inside = 0
-        # Seconds from one request's end to the next one's, while there is work; and when the last one ended or, if
-        # there was no work then, the first one came.
+        self._inside = self._between = 0
+        # Seconds from one turn's end to the next one's, while others wait. When the last turn ended or, if nobody was
+        # inside then, the first request came; and whether others waited at that end.
         self._pace = 0.0
-        self._last_progress = 0.0
+        self._last_end = 0.0
+        self._was_crowded = False
 
     @property
     def predicting(self) -> int:
@@ -83,8 +86,10 @@ class Admission:
         now = time.perf_counter()
         with self._lock:
             if not self._inside:
-                self._last_progress = now
-            wait = self._inside * self._pace + (now - self._last_progress)
+                self._last_end, self._was_crowded = now, False
+            # One of those inside has to end before a turn is free, or more.
+            ahead = max(0, self._inside - self.turns + 1)
+            wait = ahead * self._pace + (now - self._last_end) if ahead else 0.0
             ticket = Ticket(now, wait)
             if wait > self.max_wait:
                 ticket.refusal = f"a turn would come in {wait:.1f} seconds, allowed are {self.max_wait:g}"
@@ -96,16 +101,10 @@ class Admission:
 
     def leave(self, ticket: Ticket) -> None:
         """Frees the place of `ticket`; once, however often it is called."""
-        now = time.perf_counter()
         with self._lock:
-            if ticket.refusal or ticket.has_left:
-                return
-            ticket.has_left = True
-            self._inside -= 1
-            if ticket.had_turn:
-                seconds = now - self._last_progress
-                self._pace += (seconds - self._pace) * (_NEWEST_SHARE if self._pace else 1)
-                self._last_progress = now
+            if not (ticket.refusal or ticket.has_left):
+                ticket.has_left = True
+                self._inside -= 1
 
     @contextlib.contextmanager
     def turn(self, ticket: Ticket) -> Iterator[Turn]:
@@ -113,21 +112,49 @@ class Admission:
 
         :raises BusyError: others kept all turns for too long.
         """
-        turn = Turn(self._turns, self._pixels, self.max_wait)
+        turn = Turn(self, self._turns, self._pixels)
         turn.begin()
-        ticket.had_turn = True
         try:
             yield turn
         finally:
             turn.end()
 
+    def turn_ended(self) -> None:
+        """Learns from a turn that ends how fast turns go."""
+        now = time.perf_counter()
+        with self._lock:
+            if self._was_crowded:
+                seconds = now - self._last_end
+                self._pace += (seconds - self._pace) * (_NEWEST_SHARE if self._pace else 1)
+            self._last_end, self._was_crowded = now, self._inside > self.turns
+
+    @contextlib.contextmanager
+    def between_pictures(self) -> Iterator[None]:
+        """A place for a request that waits between two of its pictures.
+
+        :raises BusyError: too many do.
+        """
+        with self._lock:
+            if self._between >= _MOST_BETWEEN:
+                raise BusyError(
+                    f"{self._between} other requests with several pictures wait for their next one; send this picture "
+                    "in a request of its own"
+                )
+            self._between += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._between -= 1
+
 
 class Turn:
     """What a request that has its turn may do with it."""
 
-    def __init__(self, turns: _Room, pixels: _Room, max_wait: float) -> None:
+    def __init__(self, admission: Admission, turns: _Room, pixels: _Room) -> None:
+        self._admission = admission
         self._rooms = {turns: 0, pixels: 0}
-        self._turns, self._pixels, self._max_wait = turns, pixels, max_wait
+        self._turns, self._pixels = turns, pixels
 
     def begin(self) -> None:
         """Waits for the turn.
@@ -144,20 +171,24 @@ class Turn:
         self._take(self._pixels, pixels, f"room for {pixels} pixels")
 
     def _take(self, room: _Room, amount: int, what: str) -> None:
-        if not room.take(amount, self._max_wait):
-            raise BusyError(f"no {what} within {self._max_wait:g} seconds")
+        max_wait = self._admission.max_wait
+        if not room.take(amount, max_wait):
+            raise BusyError(f"no {what} within {max_wait:g} seconds")
         self._rooms[room] += amount
 
     def give_way(self) -> None:
         """Ends the turn and waits for the next one, behind those who wait.
 
-        :raises BusyError: as `begin`; the request has no turn then.
+        :raises BusyError: as `begin`, and the request has no turn then; or too many wait so, and it keeps its turn.
         """
-        self.end()
-        self.begin()
+        with self._admission.between_pictures():
+            self.end()
+            self.begin()
 
     def end(self) -> None:
         """Gives everything back."""
+        if self._rooms[self._turns]:
+            self._admission.turn_ended()
         for room, amount in self._rooms.items():
             room.give_back(amount)
             self._rooms[room] = 0

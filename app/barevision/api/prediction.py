@@ -50,6 +50,10 @@ def turn() -> Iterator[RequestTurn]:
             if ticket.refusal and not is_machines_own(request.environ):
                 raise BusyError(ticket.refusal, max(1, math.ceil(ticket.expected_wait)))
             its_turn = stack.enter_context(admission.turn(ticket))
+            # The wait was only expected: what is before it may have taken longer.
+            longest = min(2 * admission.max_wait, _SECONDS_TO_BEGIN)
+            if time.perf_counter() - ticket.arrived > longest:
+                raise BusyError(f"the turn came only after {longest:g} seconds")
         yield RequestTurn(service, record, its_turn)
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from barevision.choosing.agreement import Agreement
 from barevision.engines import Plan
 
-# What another precision, or OpenVINO, has to bring at least: f32 is the tutorial's, and ONNX Runtime takes less memory
-# on the disk and a stricter sandbox.
+# What another precision, or OpenVINO, has to bring at least: f32 is the tutorial's, and ONNX Runtime takes less memory.
 _WORTH_IT = 1.1
 # Two measurements that differ by less are equal: other processes take their share meanwhile.
 _NOISE = 1.05

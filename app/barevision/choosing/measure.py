@@ -31,6 +31,7 @@ from barevision.models.prepare import PreparedModel
 from barevision.settings import Settings
 
 _log = logging.getLogger(__name__)
+_ENDING_SECONDS = 5
 _NO_TIME = "not tried: there was no time left"
 # What others' answers are compared with.
 _REFERENCE = ("onnxruntime", "f32")
@@ -134,6 +135,9 @@ class TrialProcess:
             raise EngineError(f"no answer in {task.timeout:.0f} seconds" if is_late.is_set() else ended) from None
         finally:
             timer.cancel()
+        if is_late.is_set():
+            # It was killed just after its answer.
+            self._stop()
         if isinstance(answer, str):
             raise EngineError(answer)
         return answer
@@ -156,7 +160,12 @@ class TrialProcess:
         if self._process is None:
             return ""
         self._process.stdin.close()
-        status = self._process.wait()
+        try:
+            status = self._process.wait(_ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            # A library may hang while it ends.
+            self._process.kill()
+            status = self._process.wait()
         self._process.stdout.close()
         self._process = None
         self._said.seek(0)

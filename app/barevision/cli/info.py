@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from barevision.choosing.speeds import known_measurement, usual_plan
+from barevision.choosing.speeds import known_measurement
 from barevision.cli.options import json_option, model_option, models_dir_option
 from barevision.engines.processor import this_processor
 from barevision.errors import ModelError
@@ -45,7 +45,7 @@ def info(model: str | None, models_dir: Path | None, sizing: bool, rate: float |
         )
     choice = known and known.choice
     row = {"model": source.name, "processor": processor.name, "cores": settings.threads}
-    row |= {"plan": asdict(choice.plan if choice else usual_plan(settings)), "reason": choice and choice.reason}
+    row |= {"plan": choice and asdict(choice.plan), "reason": choice and choice.reason}
     if sizing or rate:
         row |= {"pictures_per_second": choice.rate, "seconds_alone": choice.alone, "memory_bytes": choice.memory}
     if rate:
@@ -55,9 +55,7 @@ def info(model: str | None, models_dir: Path | None, sizing: bool, rate: float |
         return
     click.echo(f"{source.name} on {processor.name}, {settings.threads} of its cores")
     if choice is None:
-        click.echo(
-            f"It is not measured here. The command line runs it with {usual_plan(settings)}; a service measures."
-        )
+        click.echo("It is not measured here: a service does that as it starts, 'barevision models prepare' at once")
         return
     click.echo(f"It runs with {choice.reason}")
     if sizing or rate:

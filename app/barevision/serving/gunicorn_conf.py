@@ -7,6 +7,7 @@ package is imported before the paths below are changed.
 """
 
 import os
+import resource
 import sys
 
 from gunicorn.arbiter import Arbiter
@@ -25,9 +26,14 @@ worker_class = "barevision.serving.worker.Worker"
 # Threads that answer health checks and the like. The worker has others for predictions, and for refusals.
 # Default: 1
 threads = 2
-# Connections at once, waiting ones included; each is an open file, of which the unit allows twice as many.
+# Connections at once, waiting ones included.
 # Default: 1000
 worker_connections = 2000
+# Each is an open file. The unit allows as many; a shell allows 1024 unless asked.
+if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 2 * worker_connections:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 2 * worker_connections
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 # The model is loaded after the fork, because a runtime's own threads do not survive one.
 # Default: False
 preload_app = False

@@ -38,8 +38,6 @@ from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, TConn, ThreadW
 
 #: The key in a request's environ of its place in the queue before the engine.
 TICKET = "barevision.ticket"
-# A request of several pictures lets others have their turn in between and keeps its thread.
-_THREADS_THAT_GAVE_WAY = 6
 # GET, HEAD and OPTIONS. What has not sent its first letter yet is not taken in.
 _QUICK_METHODS = (b"G", b"H", b"O", b"")
 # NGINX has the whole body before it connects, so the rest of a body arrives in milliseconds.
@@ -62,9 +60,9 @@ class Worker(ThreadWorker):
         super().load_wsgi()
         app = self.wsgi
         self._admission = app.extensions["barevision"].admission
-        threads = self._admission.turns + _THREADS_THAT_GAVE_WAY
-        self._predictions = ThreadPoolExecutor(threads, thread_name_prefix="prediction")
-        self._refusals = ThreadPoolExecutor(1, thread_name_prefix="refusal")
+        self._predictions = ThreadPoolExecutor(self._admission.threads, thread_name_prefix="prediction")
+        self._refusals = ThreadPoolExecutor(2, thread_name_prefix="refusal")
+        self._has_ended = False
 
         def app_with_ticket(environ: dict, start_response: Callable) -> Iterable[bytes]:
             environ[TICKET] = environ["gunicorn.socket"].ticket
@@ -87,7 +85,18 @@ class Worker(ThreadWorker):
             pool = self._refusals if conn.ticket.refusal else self._predictions
         pool.submit(self.handle, conn).add_done_callback(partial(self._finish, conn))
 
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            # What has not begun is not begun any more: its connection ends with this process, and NGINX asks the next.
+            self._has_ended = True
+            for pool in (self._predictions, self._refusals):
+                pool.shutdown(wait=False, cancel_futures=True)
+
     def _finish(self, conn: TConn, future: Future) -> None:
+        if self._has_ended:
+            return
         if conn.ticket is not None:
             self._admission.leave(conn.ticket)
         self.method_queue.defer(self.finish_request, conn, future)

@@ -15,8 +15,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.datastructures import MultiDict
 
-from barevision.api import create_app, prediction
+from barevision.api import create_app
 from barevision.api.admission import Admission
+from barevision.api.record import Record
 from barevision.detector import Detector
 from barevision.objects import Detection, differences
 from barevision.pictures.annotate import annotate
@@ -143,7 +144,7 @@ def test_the_pictures_of_a_request_have_one_budget_of_pixels(
 def test_a_request_that_takes_too_long_begins_no_more_pictures(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prediction, "_SECONDS_TO_BEGIN", 0)
+    monkeypatch.setattr(Record, "milliseconds", lambda _: 41_000)
     first, *others = client.post("/predict", data=form(3, np.zeros((40, 60, 3), np.uint8))).json
     assert first["objects"] == []
     assert [item["problem"]["status"] for item in others] == [503, 503]

@@ -25,7 +25,7 @@ def test_what_nobody_measured_is_said(tmp_path: Path) -> None:
     result = run("info", "--models-dir", tmp_path)
     assert result.exit_code == 0
     assert result.stdout.startswith("roadsigns on ")
-    assert "It is not measured here. The command line runs it with onnxruntime f32, one at a time" in result.stdout
+    assert "It is not measured here: a service does that as it starts" in result.stdout
     refused = run("info", "--models-dir", tmp_path, "--sizing")
     assert refused.exit_code == 1
     assert "'barevision models prepare roadsigns' does" in refused.stderr

@@ -68,6 +68,7 @@ def path(tmp_path: Path) -> Iterator[Path]:
     body.write_bytes(BODY)
     command = [sys.executable, "-m", "gunicorn", "--bind", f"unix:{path}"]
     options = ["--worker-class", "barevision.serving.worker.Worker", "--no-control-socket", "--threads", "2"]
+    options += ["--graceful-timeout", "1"]
     options += [f"{__name__.rpartition('.')[2]}:wsgi_app"]
     environment = {
         **os.environ,
@@ -146,6 +147,19 @@ def _status(path: Path) -> str:
     """/proc's of the worker that listens on the socket `path`."""
     with connect(path) as connection:
         return ask(connection, "/status").decode()
+
+
+def test_a_worker_that_ends_leaves_what_it_has_not_begun_to_the_next(path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(connect(path)) for _ in range(60)]
+        for connection in waiting:
+            send(connection, "/slow", "POST")
+        assert receive(waiting[0]).strip() == b"predicted"
+        arbiter = next(line.split()[1] for line in _status(path).splitlines() if line.startswith("PPid:"))
+        os.kill(int(arbiter), signal.SIGHUP)
+        # No answer, and no half of one: NGINX asks the next worker then.
+        with contextlib.suppress(ConnectionResetError):
+            assert waiting[-1].recv(1) == b""
 
 
 def test_a_connection_that_sends_nothing_takes_no_thread_and_is_closed(path: Path) -> None:
