@@ -107,10 +107,6 @@ _WAYS = (
 )
 
 
-class _OutOfTimeError(BarevisionError):
-    """Sensitive layers were not found in time."""
-
-
 class Accuracy(NamedTuple):
     """Mean average precision in points, 0 to 100: at an overlap of 50 %, and the mean of those at 50 to 95 %."""
 
@@ -267,7 +263,7 @@ def quantize(
             score = _score(exact, calibration, labels, folder, say) if way.finds_layers else None
             try:
                 data = _quantized(network, blobs, way, score)
-            except _OutOfTimeError as error:
+            except TimeoutError as error:
                 say(f"  {error}")
                 continue
             detector = _loaded(data, folder / str(number) / f"{output.name}.onnx", exact)
@@ -380,7 +376,7 @@ def _quantized(network: onnx.ModelProto, blobs: list[np.ndarray], way: _Way, sco
                     ),
                     **options,
                 )
-    except BarevisionError:
+    except (BarevisionError, TimeoutError):
         raise
     except Exception as error:
         # NNCF raises what it comes across.
@@ -421,7 +417,7 @@ def _score(exact: Detector, calibration: Sequence[Path], labels: Path | None, fo
     def score(network: onnx.ModelProto, numbers: Sequence[int]) -> tuple[float, list[float]]:
         if time.monotonic() > end:
             minutes = _FINDING_SECONDS / 60
-            raise _OutOfTimeError(f"given up: finding sensitive layers takes longer than {minutes:g} minutes")
+            raise TimeoutError(f"given up: finding sensitive layers takes longer than {minutes:g} minutes")
         path = folder / "candidate.onnx"
         path.write_bytes(network.SerializeToString())
         return judge.metric(_detector(dataclasses.replace(exact.model, path=path), exact.settings), list(numbers))

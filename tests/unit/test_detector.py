@@ -103,7 +103,7 @@ def test_what_was_chosen_and_does_not_run_is_replaced_and_logged(
     ("named", "words"),
     [
         ({"engine": "onnxruntime", "precision": "bf16"}, "onnxruntime computes with f32, not with bf16"),
-        ({"precision": "int8"}, "mine is not quantized; run 'barevision models quantize mine'"),
+        ({"precision": "int8"}, "mine is not quantized, so it can't compute with int8"),
     ],
 )
 def test_what_somebody_named_is_not_replaced(settings: Settings, named: dict, words: str, measures: bool) -> None:

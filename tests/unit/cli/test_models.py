@@ -78,7 +78,7 @@ def test_answers_are_compared_on_the_users_own_pictures(model: Path, tmp_path: P
 def test_preparing_for_integers_needs_a_quantized_model(model: Path, tmp_path: Path) -> None:
     result = run("models", "prepare", model, "--models-dir", tmp_path / "models", BAREVISION_PRECISION="int8")
     assert result.exit_code == 1
-    assert "mine is not quantized; run 'barevision models quantize mine'" in result.stderr
+    assert "mine is not quantized, so it can't compute with int8" in result.stderr
 
 
 def test_models_are_listed_with_what_they_take() -> None:
