@@ -18,6 +18,7 @@ from typing import NamedTuple
 from benchmarks import load, processes
 from benchmarks.environments import BUILD, ROOT, made
 from benchmarks.networks import MODELS, MissingError, Network
+from tests.support.nginx import write_nginx_conf
 
 CORES = len(os.sched_getaffinity(0))
 _HERE = Path(__file__).parent
@@ -248,22 +249,12 @@ def _barevision(network: Network, arithmetic: Arithmetic, log: Path) -> Iterator
     with processes.started(prepare, environment, log) as preparing:
         if preparing.wait() != 0:
             raise RuntimeError(f"barevision models prepare failed: {log.read_text()[-1000:]}")
-    text = site.render("nginx", "etc/nginx/sites-available/barevision").replace(
-        "/etc/nginx/barevision.d", f"{folder}/own"
-    )
-    (folder / "site").write_text(text.replace("/var/log/nginx/access.log", str(folder / "access.log")))
-    temporary = "".join(
-        f"{name}_temp_path {folder}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    user = "user root; " if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(
-        f"{user}daemon off; worker_processes auto; pid {folder}/pid; error_log {folder}/error.log; "
-        f"events {{ worker_connections 4096; }} http {{ {temporary} include {folder}/site; }}"
-    )
+    # At 400 % of the capacity, many requests are open at once.
+    conf = write_nginx_conf(folder, site.render("nginx", "etc/nginx/sites-available/barevision"), 4096)
     with socket.socket(socket.AF_UNIX) as listener, ExitStack() as stack:
         listener.bind(str(path))
         listener.listen(2048)
-        front = stack.enter_context(processes.started([nginx, "-c", folder / "nginx.conf"], {}, log))
+        front = stack.enter_context(processes.started([nginx, "-c", conf], {}, log))
         (line,) = unit_values(unit, "ExecStart")
         command = [sys.executable, *line.split()[1:], "--bind", f"fd://{listener.fileno()}"]
         start = time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import socketserver
@@ -18,6 +17,7 @@ import pytest
 import requests
 
 from tests.roles.rendering import Site
+from tests.support.nginx import write_nginx_conf
 from tests.support.waiting import wait_until
 
 _LIMIT = 200_000
@@ -97,20 +97,10 @@ def nginx(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nginx]:
     site = Site(
         app_max_body_bytes=_LIMIT, gunicorn_socket=str(upstream), nginx_port=port, nginx_client_timeout=5, **own
     )
-    text = site.render("nginx", "etc/nginx/sites-available/barevision")
-    text = text.replace("/etc/nginx/barevision.d", str(tmp_path / "own"))
-    (tmp_path / "site").write_text(text.replace("/var/log/nginx/access.log", str(tmp_path / "access.log")))
+    conf = write_nginx_conf(tmp_path, site.render("nginx", "etc/nginx/sites-available/barevision"))
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "mine.conf").write_text("location = /own { return 200 mine; }")
-    folders = "".join(
-        f"{name}_temp_path {tmp_path}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    user = "user root; " if os.geteuid() == 0 else ""
-    (tmp_path / "nginx.conf").write_text(
-        f"{user}daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; "
-        f"events {{}} http {{ {folders} include {tmp_path}/site; }}"
-    )
-    command = [_NGINX, "-c", str(tmp_path / "nginx.conf")]
+    command = [_NGINX, "-c", str(conf)]
     tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert tested.returncode == 0, tested.stderr
 
