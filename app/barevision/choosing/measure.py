@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,10 +36,10 @@ _ENDING_SECONDS = 5
 _NO_TIME = "not tried: there was no time left"
 # What others' answers are compared with.
 _REFERENCE = ("onnxruntime", "f32")
-# Of a plan that reaches less than this share of the fastest's rate, other divisions of the cores are not tried.
-_HOPELESS = 0.5
+# Of a plan that reaches less than this share of the fastest's rate twice, other divisions of the cores are not tried.
+_HOPELESS = 0.65
 # In each further round, plans are tried that reach this share of the fastest's rate, or of the shortest wait.
-_ROUNDS = (0.5, 0.8)
+_ROUNDS = (_HOPELESS, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ class Effort:
 
 
 #: For `barevision models prepare`.
-THOROUGH = Effort(55, 60, (0.3, 0.6), 4)
+THOROUGH = Effort(55, 60, (0.2, 0.3), 4)
 #: The same with the user's own pictures, all of which are answered.
-PATIENT = Effort(300, 300, (0.3, 0.6), 300)
+PATIENT = Effort(300, 300, (0.2, 0.3), 300)
 #: For a service that starts: Gunicorn waits 60 seconds for it, and the model itself has to be loaded, too.
-QUICK = Effort(14, 0, (0.2, 0.4), 1)
+QUICK = Effort(14, 0, (0.2, 0.3), 1)
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,10 @@ class Finding:
 
 
 class TrialProcess:
-    """Runs trials in a process that stays while their engine and precision do: starting one takes a second."""
+    """Runs trials in a process that stays, because starting one takes more than a second, and is replaced if it ends."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen | None = None
-        self._way: tuple[str, str] | None = None
         self._files = contextlib.ExitStack()
 
     def __enter__(self) -> TrialProcess:
@@ -118,11 +118,8 @@ class TrialProcess:
 
         :raises EngineError: the model does not run by this plan, or not in time.
         """
-        way = task.plan.engine, task.plan.precision
-        if self._process is None or self._way != way:
-            self._stop()
+        if self._process is None:
             self._start()
-            self._way = way
         is_late = threading.Event()
         timer = threading.Timer(task.timeout, lambda: (is_late.set(), self._process.kill()))
         timer.start()
@@ -192,9 +189,12 @@ def measure(
     """
     processor = processor or this_processor()
     plans = wanted_plans(model, settings, processor)
-    with TrialProcess() as process:
+    with contextlib.ExitStack() as stack:
+        # One for each engine: what an engine keeps in memory is not counted as another's.
+        processes = defaultdict(lambda: stack.enter_context(TrialProcess()))
         pictures = drawn_pictures(model) if pictures is None else pictures
-        trials = _Trials(model, settings, effort, pictures, report, run or process)
+        run = run or (lambda task: processes[task.plan.engine](task))
+        trials = _Trials(model, settings, effort, pictures, report, run)
         trials.try_briefly(plans)
         trials.try_again()
     least = settings.agreement if _compares(model, settings) else None

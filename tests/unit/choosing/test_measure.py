@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,10 +26,11 @@ from barevision.choosing.measure import (
 )
 from barevision.choosing.pictures import drawn_pictures
 from barevision.choosing.speeds import known_measurement
+from barevision.choosing.trial import run_trial
 from barevision.detection.network_output import Head
-from barevision.engines import Plan
+from barevision.engines import Plan, load_engine
 from barevision.engines.processor import Processor
-from barevision.errors import EngineError
+from barevision.errors import EngineError, WrongAnswerError
 from barevision.models.catalogue import find_source
 from barevision.models.prepare import PreparedModel, prepare
 from barevision.objects import Detection
@@ -177,6 +180,22 @@ def test_a_real_trial_of_the_embedded_model(roadsigns_model: PreparedModel, engi
             assert found.memory > 20e6
 
 
+def test_what_misses_the_golden_image_can_not_be_chosen(
+    roadsigns_model: PreparedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processor need not have the precision: an engine claims it."""
+    real = load_engine(Plan(), roadsigns_model.path)
+    elephant = replace(roadsigns_model.golden.expected[0], label="elephant")
+    model = replace(roadsigns_model, golden=replace(roadsigns_model.golden, expected=[elephant]))
+    for precision in ("f32", "f16"):
+        plan = Plan("openvino", precision)
+        engine = SimpleNamespace(plan=plan, input_size=real.input_size, infer=real.infer)
+        monkeypatch.setattr("barevision.choosing.trial.load_engine", lambda plan, path, engine=engine: engine)
+        task = Task(model, settings(), plan, drawn_pictures(model), 1, 0.01, 60)
+        with pytest.raises(WrongAnswerError, match="missing: elephant") if precision == "f16" else nullcontext():
+            run_trial(task)
+
+
 def test_a_trials_process_has_no_socket_of_this_one(roadsigns_model: PreparedModel) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, TrialProcess() as run:
         os.set_inheritable(listener.fileno(), True)
@@ -240,7 +259,7 @@ def test_those_near_the_best_take_turns_and_the_best_of_each_counts(model: Prepa
     assert rates["bf16", 2] == 250
     assert found.choice.plan.precision == "bf16"
     plans = [task.plan.precision for task in machine.tasks if task.seconds == THOROUGH.seconds[1]]
-    assert plans.count("bf16") == 4
+    assert plans.count("bf16") == 6
     assert plans.count("f16") == 1
 
 
