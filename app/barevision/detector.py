@@ -120,13 +120,13 @@ class Detector:
         selection: Selection | None = None,
         max_side: int | None = None,
         full_size: bool = False,
-        make_room: Callable[[int], None] | None = None,
+        hold_pixels: Callable[[int], None] = lambda pixels: None,
     ) -> Answer:
         """What is on the encoded `picture`.
 
         :param max_side: the most pixels that a side may have, if less than the setting of this name.
         :param full_size: whether the answer's image has to be in full size; if not, the setting `reduce_jpegs` decides.
-        :param make_room: as in `decode_reduced`.
+        :param hold_pixels: as in `decode_reduced`.
         :raises SideTooLongError: a side is longer than the parameter `max_side`.
         :raises PictureError: not a picture, a damaged one or one that is too large by the settings.
         :raises EngineError: as `predict`.
@@ -140,7 +140,7 @@ class Detector:
         allowed = self.settings.max_side
         try:
             max_pixels, side = self.settings.max_pixels, min(allowed, max_side or allowed)
-            image, size = decode_reduced(picture, max_pixels, side, least, make_room)
+            image, size = decode_reduced(picture, max_pixels, side, least, hold_pixels)
         except SideTooLongError as error:
             if max_side and max_side < allowed:
                 raise

@@ -249,16 +249,28 @@ def test_a_turn_that_did_not_come_back_is_not_given_back_twice() -> None:
 def test_all_turns_together_have_so_many_pixels_and_give_them_back() -> None:
     admission = Admission(3, 1000, max_wait=0.01)
     with turn(admission) as first:
-        first.take_pixels(600)
+        first.hold_pixels(600)
         with turn(admission) as second:
-            second.take_pixels(400)
+            second.hold_pixels(400)
             with turn(admission) as third, pytest.raises(BusyError, match="no room for 1 pixels within"):
-                third.take_pixels(1)
+                third.hold_pixels(1)
         with turn(admission) as second, pytest.raises(BusyError):
-            second.take_pixels(401)
+            second.hold_pixels(401)
         first.give_way()
         with turn(admission) as second:
-            second.take_pixels(1000)
+            second.hold_pixels(1000)
+
+
+def test_what_a_picture_does_not_need_any_more_is_for_others() -> None:
+    admission = Admission(2, 1000, max_wait=0.01)
+    with turn(admission) as first, turn(admission) as second:
+        first.hold_pixels(1000)
+        first.hold_pixels(100)
+        second.hold_pixels(900)
+        with pytest.raises(BusyError, match="no room for 101 pixels"):
+            first.hold_pixels(101)
+    with turn(admission) as first:
+        first.hold_pixels(1000)
 
 
 def test_many_small_pictures_do_not_keep_a_large_one_out() -> None:
@@ -266,12 +278,12 @@ def test_many_small_pictures_do_not_keep_a_large_one_out() -> None:
 
     def other(pixels: int) -> None:
         with turn(admission) as its_turn:
-            its_turn.take_pixels(pixels)
+            its_turn.hold_pixels(pixels)
             had.append(pixels)
 
     threads = [threading.Thread(target=other, args=(pixels,)) for pixels in (1000, 10)]
     with turn(admission) as mine:
-        mine.take_pixels(500)
+        mine.hold_pixels(500)
         for number, thread in enumerate(threads, 1):
             thread.start()
             wait_until(lambda waiting=number: len(admission._pixels._waiting) == waiting, "it waits for pixels")
@@ -286,17 +298,17 @@ def test_a_large_picture_that_gave_up_lets_a_small_one_in() -> None:
 
     def large() -> None:
         with contextlib.suppress(BusyError), turn(admission) as its_turn:
-            its_turn.take_pixels(1000)
+            its_turn.hold_pixels(1000)
 
     def small() -> None:
         admission.max_wait = 60
         with turn(admission) as its_turn:
             waits.append(True)
-            its_turn.take_pixels(10)
+            its_turn.hold_pixels(10)
             waits.append(False)
 
     with turn(admission) as mine:
-        mine.take_pixels(500)
+        mine.hold_pixels(500)
         threads = [threading.Thread(target=target) for target in (large, small)]
         threads[0].start()
         wait_until(lambda: admission._pixels._waiting, "the large one waits")

@@ -4,7 +4,7 @@ A request arrives, waits for its turn, has it, and leaves::
 
     ticket = admission.arrive()
     with admission.turn(ticket) as turn:
-        turn.take_pixels(width * height)
+        turn.hold_pixels(width * height)
         ...
     admission.leave(ticket)
 
@@ -163,12 +163,19 @@ class Turn:
         """
         self._take(self._turns, 1, "turn")
 
-    def take_pixels(self, pixels: int) -> None:
-        """Waits until so many `pixels` more may be in memory. They are given back with the turn.
+    def hold_pixels(self, pixels: int) -> None:
+        """Notes that the request has so many `pixels` in memory from now on, until the turn's end at most.
 
-        :raises BusyError: others kept them for too long.
+        Waits until there is room, if they are more than before.
+
+        :raises BusyError: others kept it for too long.
         """
-        self._take(self._pixels, pixels, f"room for {pixels} pixels")
+        more = pixels - self._rooms[self._pixels]
+        if more > 0:
+            self._take(self._pixels, more, f"room for {pixels} pixels")
+        else:
+            self._pixels.give_back(-more)
+            self._rooms[self._pixels] = pixels
 
     def _take(self, room: _Room, amount: int, what: str) -> None:
         max_wait = self._admission.max_wait

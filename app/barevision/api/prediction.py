@@ -116,7 +116,7 @@ class RequestTurn:
                     self._record.client_is_gone = True
                     raise ClientDisconnected
         detector = self._service.detector
-        answer = detector.answer(picture, selection, max_side, full_size, self._turn.take_pixels)
+        answer = detector.answer(picture, selection, max_side, full_size, self._turn.hold_pixels)
         for stage, seconds in answer.seconds.items():
             self._record.add(stage, seconds)
         height, width = answer.size

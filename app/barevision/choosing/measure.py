@@ -99,7 +99,7 @@ class Finding:
 
 
 class TrialProcess:
-    """Runs trials in a process that stays, because starting one takes more than a second, and is replaced if it ends."""
+    """Runs trials in a process that stays: starting one takes more than a second. If it ends, another follows."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen | None = None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from barevision.errors import PictureError
-from barevision.pictures.limits import EOI, SOS, jpeg_segments
+from barevision.pictures.limits import EOI, FRAMES, PROGRESSIVE_FRAMES, SOS, jpeg_segments
 
 _END_MARK = b"\xff\xd9"
 _GREY = 128
@@ -23,8 +23,6 @@ _NOISE = bytes(random.Random(0).choices(range(255), k=4096))
 # part of that, or of the last sixteenth of a large photo: too little to hide an object.
 _MOST_ROWS = 17
 _MOST_SHARE = 1 / 16
-_PROGRESSIVE_FRAMES = (0xC2, 0xC6, 0xCA, 0xCE)
-_FRAMES = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 _ALL_COEFFICIENTS = (1 << 64) - 1
 
 
@@ -65,8 +63,8 @@ def _has_all_scans(segments: list) -> bool:
     """Whether the last pass over each component's coefficients has begun."""
     is_progressive, left = False, {}
     for marker, content, _ in segments:
-        if marker in _FRAMES and len(content) >= 6:
-            is_progressive = marker in _PROGRESSIVE_FRAMES
+        if marker in FRAMES and len(content) >= 6:
+            is_progressive = marker in PROGRESSIVE_FRAMES
             left = dict.fromkeys(content[6 : 6 + 3 * content[5] : 3], _ALL_COEFFICIENTS)
         elif marker == SOS and content and len(content) >= 4 + 2 * content[0]:
             start, end, bits = content[1 + 2 * content[0] : 4 + 2 * content[0]]

@@ -13,7 +13,7 @@ from barevision.errors import PictureError, PictureTooLargeError, SideTooLongErr
 from barevision.pictures.avif import check_avif_frames
 from barevision.pictures.cut_jpegs import check_jpeg_is_whole
 from barevision.pictures.header import Header, read_header
-from barevision.pictures.limits import check_jpeg_scans
+from barevision.pictures.limits import check_jpeg_scans, has_one_scan
 
 # OpenCV would log every damaged picture; the client is told instead.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -67,23 +67,19 @@ def decode_reduced(
     max_pixels: int,
     max_side: int | None = None,
     least: tuple[int, int] | None = None,
-    make_room: Callable[[int], None] | None = None,
+    hold_pixels: Callable[[int], None] = lambda pixels: None,
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """As `decode_image`, and the picture's full size (height, width); a JPEG may be smaller than that.
 
     :param max_side: the most pixels that a side may have.
     :param least: a JPEG is decoded at a half, a quarter or an eighth of its size where that leaves this many pixels
         (height, width); in full if None.
-    :param make_room: is called before the picture is decoded, with the pixels that this takes memory for, at most
-        `max_pixels`; what it raises is raised.
+    :param hold_pixels: is told how many pixels are in memory from now on, at most `max_pixels`: before the picture is
+        decoded, what that takes, and then what the image has. What it raises is raised.
     """
     header = read_header(data)
     _check_size(header, len(data), max_pixels, max_side)
     width, height = header.size
-    if make_room is not None:
-        tile_width, tile_height = header.tile
-        wide = max(1, header.pixel_bytes / _PIXEL_BYTES)
-        make_room(int(max(width * height, tile_width * tile_height) * wide))
     is_sideways = header.orientation in _SIDEWAYS
     if header.format == "JPEG":
         check_jpeg_scans(header.data, width * height, max_pixels)
@@ -93,15 +89,24 @@ def decode_reduced(
             factors = (f for f in _REDUCED if width // f >= least_width and height // f >= least_height)
             factor = next(factors, 1)
         flags = _REDUCED.get(factor, _IN_COLOUR)
+        reduced_width, reduced_height = -(-width // factor), -(-height // factor)
+        # What comes in several scans is in memory in full before it is reduced.
+        comes_at_once = factor == 1 or has_one_scan(header.data)
+        hold_pixels(reduced_width * reduced_height if comes_at_once else width * height)
         image = _imdecode(header.data, flags)
-        _check_decoded(image, (-(-width // factor), -(-height // factor)))
+        _check_decoded(image, (reduced_width, reduced_height))
         check_jpeg_is_whole(data, image, height, lambda other: _imdecode(other, flags))
-        return _TURNS[header.orientation](image), (width, height) if is_sideways else (height, width)
-    if header.format == "AVIF":
-        check_avif_frames(header.data, width * height, max_pixels)
-    image = _decode_by_pillow(header) if header.by_pillow else _decode_by_opencv(header)
+        size = (width, height) if is_sideways else (height, width)
+    else:
+        tile_width, tile_height = header.tile
+        hold_pixels(int(max(width * height, tile_width * tile_height) * max(1, header.pixel_bytes / _PIXEL_BYTES)))
+        if header.format == "AVIF":
+            check_avif_frames(header.data, width * height, max_pixels)
+        image = _decode_by_pillow(header) if header.by_pillow else _decode_by_opencv(header)
+        size = None
     image = _TURNS[header.orientation](image)
-    return image, image.shape[:2]
+    hold_pixels(image.shape[0] * image.shape[1])
+    return image, size or image.shape[:2]
 
 
 def encode_image(image: np.ndarray, extension: str) -> bytes:

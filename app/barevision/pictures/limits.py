@@ -24,6 +24,11 @@ _JPEG_SCANS_PER_LIMIT = 20
 _MAX_JPEG_SEGMENTS = 10_000
 #: JPEG's markers of a scan and of the file's end.
 SOS, EOI = 0xDA, 0xD9
+#: Those of a picture's header, which says how its pixels are encoded; and the progressive ones among them.
+FRAMES = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
+PROGRESSIVE_FRAMES = (0xC2, 0xC6, 0xCA, 0xCE)
+# Where a frame says how many components it has.
+_COMPONENTS = 5
 _TEM = 0x01
 # 0xFF before 0 is data, before 0xFF filling; restart markers stand within a scan.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
@@ -92,6 +97,19 @@ def check_jpeg_scans(data: bytes, pixels: int, max_pixels: int) -> None:
         scans += segment.marker == SOS
         if scans > allowed:
             raise PictureError(f"the picture has more than {allowed} progressive scans; save it with fewer")
+
+
+def has_one_scan(data: bytes) -> bool:
+    """Whether all of the JPEG file `data` comes in one scan, so that a decoder needs a few rows in memory at a time."""
+    components = None
+    for segment in jpeg_segments(data):
+        if segment.marker in PROGRESSIVE_FRAMES:
+            return False
+        if segment.marker in FRAMES and len(segment.content) > _COMPONENTS:
+            components = segment.content[_COMPONENTS]
+        elif segment.marker == SOS:
+            return segment.content[:1] == bytes([components or 0])
+    return False
 
 
 class JpegSegment(NamedTuple):

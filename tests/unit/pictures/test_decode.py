@@ -158,6 +158,19 @@ def test_a_large_jpeg_is_reduced_to_what_is_wanted_and_says_its_full_size(
     assert image.shape == (-(-full[0] // factor), -(-full[1] // factor), 3)
 
 
+@pytest.mark.parametrize(
+    ("options", "while_decoding"), [({}, 40 * 30), ({"progressive": True}, 320 * 240), ({"quality": 30}, 40 * 30)]
+)
+def test_a_reduced_jpeg_takes_the_memory_of_a_small_picture(options: dict, while_decoding: int) -> None:
+    file, held = io.BytesIO(), []
+    Image.new("RGB", (320, 240), "red").save(file, "JPEG", **options)
+    decode_reduced(file.getvalue(), 10**6, least=(30, 40), hold_pixels=held.append)
+    assert held == [while_decoding, 40 * 30]
+    held.clear()
+    decode_reduced(file.getvalue(), 10**6, hold_pixels=held.append)
+    assert held == [320 * 240, 320 * 240]
+
+
 def test_other_formats_are_never_reduced(photo: np.ndarray) -> None:
     image, size = decode_reduced(encoded(photo), 10**6, least=(1, 1))
     np.testing.assert_array_equal(image, photo)
