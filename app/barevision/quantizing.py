@@ -20,7 +20,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +50,7 @@ from barevision.models.onnx_graph import decoding_nodes, is_quantized
 from barevision.models.prepare import PreparedModel, prepare
 from barevision.models.source import file_source
 from barevision.objects import MARGIN
+from barevision.pictures.decode import decode_image
 from barevision.settings import Settings
 
 #: With fewer pictures, the ranges that values have are guessed rather than seen.
@@ -250,9 +252,6 @@ def quantize(
     calibration = _evenly(calibration, _MOST_CALIBRATION_PICTURES)
     say(f"asking the model in f32 about {len(pictures)} pictures that are not calibrated with")
     judge = _Judge(exact, pictures, labels)
-    say(f"reading {len(calibration)} pictures to calibrate with")
-    size, fit = exact.engine.input_size, exact.model.head.fit
-    blobs = [to_blob(_answer(exact, picture).image, size, fit) for picture in calibration]
     network = _readable(onnx.load(exact.model.path), exact.model)
 
     tries: list[tuple[Judgement, Detector, str]] = []
@@ -262,7 +261,7 @@ def quantize(
             say(f"try {number} of at most {len(_WAYS)}: {way.words}")
             score = _score(exact, calibration, labels, folder, say) if way.finds_layers else None
             try:
-                data = _quantized(network, blobs, way, score)
+                data = _quantized(network, partial(_blob, exact), calibration, way, score)
             except TimeoutError as error:
                 say(f"  {error}")
                 continue
@@ -305,8 +304,22 @@ def _evenly(items: Sequence[Path], most: int) -> list[Path]:
 
 
 def _answer(detector: Detector, picture: Path, selection: Selection = _COMPARED) -> Answer:
-    try:
+    with _naming(picture):
         return detector.answer(picture.read_bytes(), selection)
+
+
+def _blob(exact: Detector, picture: Path) -> np.ndarray:
+    """The network's input for the file `picture`."""
+    with _naming(picture):
+        image = decode_image(picture.read_bytes(), exact.settings.max_pixels)
+    return to_blob(image, exact.engine.input_size, exact.model.head.fit)
+
+
+@contextlib.contextmanager
+def _naming(picture: Path) -> Iterator[None]:
+    """Names the file in what goes wrong with it."""
+    try:
+        yield
     except (PictureError, OSError) as error:
         raise PictureError(f"{picture} can't be read: {error}; mend or remove it") from error
 
@@ -333,9 +346,17 @@ def _readable(network: onnx.ModelProto, model: PreparedModel) -> onnx.ModelProto
     return network
 
 
-def _quantized(network: onnx.ModelProto, blobs: list[np.ndarray], way: _Way, score: _Score | None) -> bytes:
+def _quantized(
+    network: onnx.ModelProto,
+    blob: Callable[[Path], np.ndarray],
+    pictures: Sequence[Path],
+    way: _Way,
+    score: _Score | None,
+) -> bytes:
     """`network`, quantized in this way.
 
+    :param blob: makes the network's input of one of the `pictures`, which are read again in each pass over them: all
+        inputs together may take gigabytes.
     :param score: by what sensitive layers are found, if they are to be.
     """
     # It would tell Google Analytics of each run, unless this can't be had.
@@ -347,11 +368,12 @@ def _quantized(network: onnx.ModelProto, blobs: list[np.ndarray], way: _Way, sco
         raise QuantizingError("the network's boxes depend on no convolution, so there is nothing to quantize")
     names = [node.name for node in (decoding + last if way.is_gentle else decoding)]
     name = network.graph.input[0].name
+    calibration = nncf.Dataset(list(pictures), lambda picture: {name: blob(picture)})
     options = {
         "preset": nncf.QuantizationPreset.MIXED if way.is_gentle else nncf.QuantizationPreset.PERFORMANCE,
         # NNCF 3.4 fails to correct biases one after the other where a node has several outputs, such as Split.
         "fast_bias_correction": not way.is_gentle or any(len(node.output) > 1 for node in network.graph.node),
-        "subset_size": len(blobs),
+        "subset_size": len(pictures),
         # Nodes of constants alone are unknown to NNCF, and no error.
         "ignored_scope": nncf.IgnoredScope(names=names, validate=False),
     }
@@ -362,12 +384,12 @@ def _quantized(network: onnx.ModelProto, blobs: list[np.ndarray], way: _Way, sco
         # It draws its progress on stdout, where the report goes.
         with contextlib.redirect_stdout(sys.stderr):
             if score is None:
-                quantized = nncf.quantize(copy, nncf.Dataset(blobs, lambda blob: {name: blob}), **options)
+                quantized = nncf.quantize(copy, calibration, **options)
             else:
                 quantized = nncf.quantize_with_accuracy_control(
                     copy,
-                    nncf.Dataset(blobs, lambda blob: {name: blob}),
-                    nncf.Dataset(range(len(blobs))),
+                    calibration,
+                    nncf.Dataset(range(len(pictures))),
                     score,
                     # Ways that lose more were tried before: now accuracy comes first.
                     max_drop=0,
