@@ -204,7 +204,8 @@ def measure(
         words = "; ".join(f"{way}: {problem}" for way, problem in problems.items())
         raise EngineError(f"no way to run {model.name} on this machine answers rightly. {words}")
     measurement = Measurement(conditions(settings, processor), effort.budget > QUICK.budget, choice, trials.done)
-    write_measurement(model.path, measurement)
+    if not write_measurement(model.path, measurement):
+        _log.warning("what was measured of %s can't be written, and is measured again next time", model.name)
     return measurement
 
 

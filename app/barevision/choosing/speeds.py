@@ -1,12 +1,15 @@
 """What was measured of a model and chosen, in ``<name>-<digest>.speed.json`` beside the prepared network.
 
 A choice belongs to a processor, the cores in use, the engines' versions and the settings that narrow it. The file has
-one for each of those that were met lately; what none fits is measured anew.
+one for each of those that were met lately; what none fits is measured anew. A service that may not write there has such
+a file in its cache, which systemd names in ``CACHE_DIRECTORY``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,13 +80,14 @@ def known_measurement(network: Path, settings: Settings, processor: Processor | 
 
 
 def write_measurement(network: Path, measurement: Measurement) -> bool:
-    """Notes what was measured of the prepared `network`, and says whether it may write there."""
+    """Notes what was measured of the prepared `network`, and says whether it may write anywhere."""
     others = [known for known in _read(network) if known.conditions != measurement.conditions]
-    try:
-        write_whole(_path(network), _MEASUREMENTS.dump_json([measurement, *others][:_MOST_MEASUREMENTS], indent=1))
-    except OSError:
-        return False
-    return True
+    data = _MEASUREMENTS.dump_json([measurement, *others][:_MOST_MEASUREMENTS], indent=1)
+    for path in _paths(network):
+        with contextlib.suppress(OSError):
+            write_whole(path, data)
+            return True
+    return False
 
 
 def usual_plan(settings: Settings, quantized: bool = False) -> Plan:
@@ -99,12 +103,16 @@ def usual_plan(settings: Settings, quantized: bool = False) -> Plan:
 
 
 def _read(network: Path) -> list[Measurement]:
-    # What is damaged, or of another release, counts as not there, and is measured anew.
-    try:
-        return _MEASUREMENTS.validate_json(_path(network).read_bytes(), strict=True)
-    except (OSError, ValidationError):
-        return []
+    found = []
+    for path in _paths(network):
+        # What is damaged, or of another release, counts as not there, and is measured anew.
+        with contextlib.suppress(OSError, ValidationError):
+            found += _MEASUREMENTS.validate_json(path.read_bytes(), strict=True)
+    return found
 
 
-def _path(network: Path) -> Path:
-    return network.with_suffix(".speed.json")
+def _paths(network: Path) -> list[Path]:
+    """Where measurements of the prepared `network` may be: what is first counts most."""
+    beside = network.with_suffix(".speed.json")
+    cache = os.environ.get("CACHE_DIRECTORY")
+    return [beside, Path(cache, beside.name)] if cache else [beside]

@@ -60,6 +60,31 @@ def test_another_processor_other_cores_and_other_settings_are_not_known(
     assert known_measurement(network, load_settings(), HERE)
 
 
+def test_a_service_that_may_write_its_cache_alone_notes_it_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = tmp_path / "missing" / "mine-0123.onnx"
+    assert not write_measurement(network, measurement())
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    monkeypatch.setenv("CACHE_DIRECTORY", str(cache))
+    assert write_measurement(network, measurement())
+    assert [path.name for path in cache.iterdir()] == ["mine-0123.speed.json"]
+    assert known_measurement(network, load_settings(), HERE) == measurement()
+
+
+def test_what_was_measured_when_the_model_was_prepared_counts_more_than_the_services_cache(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = replace(measurement(), thorough=False)
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    write_measurement(tmp_path / "cache" / network.name, quick)
+    assert known_measurement(network, load_settings(), HERE) == quick
+    write_measurement(network, measurement())
+    assert known_measurement(network, load_settings(), HERE) == measurement()
+
+
 def test_flags_that_say_nothing_of_speed_do_not_matter(network: Path) -> None:
     write_measurement(network, measurement())
     updated = replace(HERE, flags=HERE.flags | {"bus_lock_detect"})
