@@ -23,6 +23,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab = Lab(
         root=tmp_path_factory.mktemp("lab"),
         machines={"debian-12": "bookworm", "debian-13": "trixie"},
+        measuring="debian-12",
     )
     lab.write_inventory()
     # A lab that was killed leaves what the switch was before it; the next one puts that back.

@@ -114,7 +114,6 @@ def second_lab(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
     """Another lab on the same computer, not made yet."""
     second = Lab(tmp_path / "a b", {"lab-1": "trixie"}, number=1)
     second.write_inventory()
-    second.copy_base_images(lab.base_images)
     yield second
     second.down()
 

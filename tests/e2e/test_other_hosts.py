@@ -1,6 +1,6 @@
 """site.yml on a machine that isn't the lab's: a slow first boot, a proxy, no IPv6, and other sites in its NGINX.
 
-The tests stand in their order, on one machine that is added to the lab.
+The tests stand in their order, on one machine.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def reboot(lab: Lab) -> None:
 
 
 @pytest.fixture(scope="module")
-def host(lab: Lab) -> Iterator[Lab]:
-    """The lab with the machine in its first boot: cloud-init is at work, and it has no IPv6."""
-    lab.machines[HOST] = "trixie"
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab with the machine in its first boot: cloud-init is at work, and it has no IPv6."""
+    lab = Lab(tmp_path_factory.mktemp("lab"), {HOST: "trixie"}, number=1)
     lab.write_inventory()
     try:
         lab.up()
@@ -99,8 +99,7 @@ def host(lab: Lab) -> Iterator[Lab]:
         reboot(lab)
         yield lab
     finally:
-        del lab.machines[HOST]
-        lab.write_inventory()
+        lab.down()
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from barevision.models.catalogue import find_source
 from barevision.objects import differences
 from barevision.pictures.decode import decode_image
 from tests.support.darknet_files import write_model
-from tests.support.lab import REPOSITORY, Lab
+from tests.support.lab import FIXED_PLAN, REPOSITORY, Lab
 from tests.support.problems import assert_problem
 from tests.support.waiting import wait_until
 
@@ -216,7 +216,7 @@ def test_a_commit_that_answers_wrongly_never_serves(lab: Lab, tmp_path: Path) ->
 
 def test_a_model_of_ones_own_and_a_changed_setting_reach_the_service_and_go_back(lab: Lab, tmp_path: Path) -> None:
     machine = MACHINES[0]
-    changes = {"app_confidence": 0.99999, "app_engine": "openvino"}
+    changes = {"app_confidence": 0.99999, **FIXED_PLAN, "app_engine": "openvino"}
     own = json.dumps({"app_model": str(write_model(tmp_path / "mine")), **changes})
     assert lab.playbook("site.yml", "--limit", machine, "-e", own).changed > 0
     info = Client(url(lab, machine)).info()

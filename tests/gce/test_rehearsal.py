@@ -22,7 +22,7 @@ from tests.gce.standin.compute import Compute
 from tests.gce.standin.door import opened
 from tests.gce.standin.lab_machines import LabMachines
 from tests.gce.user import User
-from tests.support.lab import NEEDS_LAB, PlaybookRun
+from tests.support.lab import FIXED_PLAN, NEEDS_LAB, PlaybookRun
 
 pytestmark = NEEDS_LAB
 long = pytest.mark.long
@@ -44,7 +44,7 @@ class Rehearsal:
 
     def site(self, *arguments: str) -> PlaybookRun:
         """Runs site.yml. The conda hosts can't be reached from the test machines."""
-        return self.user.playbook("site.yml", *arguments, app_environment="venv")
+        return self.user.playbook("site.yml", *arguments, app_environment="venv", **FIXED_PLAN)
 
     def instance(self, name: str = "staging-1") -> dict:
         """The instance as Google has it."""

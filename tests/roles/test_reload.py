@@ -21,6 +21,7 @@ from barevision.models.catalogue import find_source
 from barevision.serving.reload import read_environment
 from tests.roles.rendering import ROOT, Site, settings, unit_values
 from tests.support.darknet_files import write_model
+from tests.support.lab import FIXED_PLAN
 from tests.support.waiting import wait_until
 
 GOLDEN = find_source("roadsigns").golden.picture
@@ -111,8 +112,7 @@ class Client:
 def service(tmp_path: Path) -> Iterator[Service]:
     settings_path, log_path = tmp_path / "barevision.env", tmp_path / "log"
     # One way of running a model is left, which no reload has to measure.
-    fixed = {"app_engine": "onnxruntime", "app_precision": "f32", "app_threads": 1}
-    site = Site(app_models_dir=str(tmp_path / "models"), app_settings_path=str(settings_path), **fixed)
+    site = Site(app_models_dir=str(tmp_path / "models"), app_settings_path=str(settings_path), **FIXED_PLAN)
     settings_path.write_text(site.render("app", "etc/barevision/barevision.env"))
     unit = site.render("gunicorn", "etc/systemd/system/barevision.service")
     (start,) = unit_values(unit, "ExecStart")

@@ -6,6 +6,7 @@ subnet and folders of its own, so that a user's lab on the same computer is left
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import json
@@ -27,6 +28,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 FORWARDING_BEFORE = Path("/run/barevision-lab.ip_forward")
+
+#: Of site.yml: one way to run a network. Measuring all ways takes a machine a quarter of a minute.
+FIXED_PLAN = {"app_engine": "onnxruntime", "app_precision": "f32", "app_threads": 1}
 
 # Marks tests that need a lab: they are skipped where none can be made.
 NEEDS_LAB = pytest.mark.skipif(
@@ -94,13 +98,14 @@ class Lab:
 
     `number`, 0 to 3, tells the labs of one test run apart; those of two runs at once differ anyway.
     `first_address` is the last number of the first machine's address; the others' follow. `owner` is the process whose
-    lab it is.
+    lab it is. `measuring` is the machine that chooses by measuring how it runs a network; the others are told.
     """
 
     root: Path
     machines: dict[str, str]
     number: int = 0
     first_address: int = 11
+    measuring: str = ""
     owner: int = field(default_factory=os.getpid)
 
     @property
@@ -157,6 +162,7 @@ class Lab:
             name: {
                 "ansible_host": f"{{{{ lab_machine_subnet }}}}.{self._host_number(name)}",
                 "lab_machine_release": release,
+                **({} if name == self.measuring else FIXED_PLAN),
             }
             for name, release in self.machines.items()
         }
@@ -167,13 +173,6 @@ class Lab:
     def base_images(self) -> Path:
         """Where the base images are, a folder for each release."""
         return self.directory / "base"
-
-    def copy_base_images(self, images: Path) -> None:
-        """Takes over the base images of a folder, such as another lab's, to save building them again."""
-        self.directory.mkdir()
-        subprocess.run(
-            ["cp", "--archive", "--reflink=auto", "--no-target-directory", images, self.base_images], check=True
-        )
 
     def playbook(self, playbook: str, *arguments: str) -> PlaybookRun:
         """Runs a playbook with this lab's inventory and variables, like run_playbook."""
@@ -188,13 +187,22 @@ class Lab:
     def up(self, *arguments: str) -> PlaybookRun:
         """Makes the machines, as a user does."""
         self._note.write_text(json.dumps({**dataclasses.asdict(self), "root": str(self.root), "owner": self.owner}))
-        return self.playbook("playbooks/lab.yml", *arguments)
+        self.base_images.mkdir(parents=True, exist_ok=True)
+        _copy_base_images(self._shared_images, self.base_images)
+        done = self.playbook("playbooks/lab.yml", *arguments)
+        _copy_base_images(self.base_images, self._shared_images)
+        return done
 
     def down(self) -> PlaybookRun:
         """Takes everything down, as a user does."""
         done = self.playbook("playbooks/lab.yml", "-e", "lab_machine_state=absent")
         self._note.unlink(missing_ok=True)
         return done
+
+    @property
+    def _shared_images(self) -> Path:
+        """The base images of all labs of this run of the tests: each takes half a minute to build."""
+        return Path(os.environ[_NOTES], "base")
 
     @property
     def _note(self) -> Path:
@@ -236,6 +244,18 @@ class Lab:
         found += [line for line in _output("nft", "list", "tables") if self.table in line]
         found += [str(path) for path in (self.directory, self.access_directory) if path.exists()]
         return found
+
+
+def _copy_base_images(source: Path, target: Path) -> None:
+    """Copies what `target` lacks, each as a whole: another process may copy at the same time."""
+    target.mkdir(exist_ok=True)
+    for image in source.glob("[!.]*"):
+        if not (target / image.name).exists():
+            beside = Path(tempfile.mkdtemp(dir=target, prefix="."))
+            subprocess.run(["cp", "--archive", "--reflink=auto", image, beside], check=True)
+            with contextlib.suppress(OSError):
+                (beside / image.name).rename(target / image.name)
+            shutil.rmtree(beside)
 
 
 @contextmanager

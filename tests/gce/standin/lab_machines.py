@@ -48,11 +48,10 @@ class LabMachines:
     what was said, where the machine's side failed.
 
     :param root: an existing folder, for everything that is written.
-    :param base_images: a folder of base images to copy, as an earlier lab's `base_images`. Missing ones are built.
     :param number: tells the labs of one test run apart, as `tests.support.lab.Lab` has it.
     """
 
-    def __init__(self, root: Path, base_images: Path | None = None, number: int = 2) -> None:
+    def __init__(self, root: Path, number: int = 2) -> None:
         self._lab = Lab(root / "lab", {}, number)
         self._table = f"{self._lab.table}-gce"
         self._lock = threading.RLock()
@@ -62,18 +61,11 @@ class LabMachines:
         self._instances: list[dict] = []
         self.external_network = self._lab.external_network
         self._lab.root.mkdir()
-        if base_images:
-            self._lab.copy_base_images(base_images)
 
     @property
     def source(self) -> str:
         """The address that the machines see this computer at: what a firewall rule's sourceRanges have to let in."""
         return f"{self._lab.subnet}.1"
-
-    @property
-    def base_images(self) -> Path:
-        """Where the base images are, for other labs to copy."""
-        return self._lab.base_images
 
     @_one_at_a_time
     def create(self, name: str, image_family: str, metadata: dict[str, str]) -> str:
