@@ -10,10 +10,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
+from barevision.pictures.decode import encode_image
 from tests.roles.ansible import HostRun, run_on_hosts
 from tests.roles.rendering import Site
+from tests.support.darknet_files import write_model
 from tests.support.proxy import proxy
 from tests.support.serving import running
 
@@ -258,3 +261,36 @@ class TestModel:
 
         assert re.fullmatch("/var/lib/barevision/own/[0-9a-f]{16}", folder)
         assert site.value("_app_model") == f"{folder}/best[1].onnx"
+
+
+def test_a_model_is_quantized_here_once_for_all_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nncf")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(8):
+        image = np.random.default_rng(number).integers(0, 255, (40, 60, 3), np.uint8)
+        (pictures / f"{number}.png").write_bytes(encode_image(image, ".png"))
+    machine = {
+        "app_model": str(write_model(tmp_path / "net")),
+        "app_model_precision": "int8",
+        "app_model_calibration": str(pictures),
+        "preflight_proxy": "",
+    }
+    tasks = [
+        {"ansible.builtin.include_role": {"name": "app", "tasks_from": "quantize", "public": True}},
+        # What preflight and the rest of the role take for the model.
+        {"ansible.builtin.assert": {"that": "(app_served_model ~ '/net-int8.onnx') is exists"}},
+    ]
+
+    def run(*arguments: str, **changes: str) -> dict[str, HostRun]:
+        return run_on_hosts(tmp_path, {"first": machine | changes, "second": machine | changes}, tasks, *arguments)
+
+    assert "a dry run quantizes nothing" in run("--check")["first"].failure
+    assert "app_model_calibration has to name a folder" in run(app_model_calibration="")["first"].failure
+    refused = {name: found.failure for name, found in run(app_model_calibration="/nowhere").items()}
+    assert all("'/nowhere' does not exist" in failure for failure in refused.values())
+    made = run()
+    assert sorted(found.changed for found in made.values()) == [0, 1]
+    assert [found.failure for found in made.values()] == ["", ""]
+    assert [found.changed for found in run().values()] == [0, 0]
