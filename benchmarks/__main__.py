@@ -18,7 +18,7 @@ from benchmarks import ceiling, machine, report
 from benchmarks.contestants import CORES, Arithmetic, Contestant, Tuning, contestants, running
 from benchmarks.environments import BUILD, ROOT
 from benchmarks.measuring import Amount, agreement, closed, measured
-from benchmarks.networks import NETWORKS, MissingError, Network, made, picture
+from benchmarks.networks import NETWORKS, MissingError, Network, made, picture, quantized
 from benchmarks.runs import Run
 from tests.support.assets import ASSETS
 
@@ -74,6 +74,9 @@ class Benchmark:
     def __init__(self, arguments: argparse.Namespace, run: Run) -> None:
         self._arguments, self._run = arguments, run
         carried = machine.carried_precisions(set(get_args(engines.Precision)))
+        if arguments.quick:
+            # Quantizing alone takes minutes.
+            carried -= {"int8"}
         everybody = contestants(carried)
         self._contestants = [one for one in everybody if not arguments.only or one.name in arguments.only]
         self._precisions = sorted({"f32", *carried})
@@ -89,8 +92,8 @@ class Benchmark:
             self._measure_ceilings()
         todo = [
             (network, round_number, contestant, arithmetic)
-            for network in networks
             for round_number in range(self._arguments.rounds)
+            for network in networks
             for contestant in self._contestants
             for arithmetic in contestant.arithmetics
             if not self._run.has(_key(network, round_number, contestant, arithmetic))
@@ -130,8 +133,9 @@ class Benchmark:
         )
         lines = []
         try:
-            for tuning in self._tunings(network, contestant, arithmetic):
-                with running(contestant, network, arithmetic, tuning, self._arguments.lab) as started:
+            computed = quantized(network) if arithmetic.precision == "int8" else network
+            for tuning in self._tunings(computed, contestant, arithmetic):
+                with running(contestant, computed, arithmetic, tuning, self._arguments.lab) as started:
                     results = []
                     for result in measured(started, amount):
                         _print(result)

@@ -6,8 +6,9 @@ import math
 import shutil
 import struct
 import subprocess
+import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -50,18 +51,6 @@ class Network:
     darknet: tuple[Path, Path] | None
     weights: str
 
-    def file_of(self, precision: str) -> Path:
-        """The ONNX file for a precision: int8 has one of its own, which 'barevision models quantize' makes.
-
-        :raises MissingError: nobody made it.
-        """
-        if precision != "int8":
-            return self.path
-        quantized = next(self.path.parent.glob("*int8*.onnx"), None)
-        if quantized is None:
-            raise MissingError(f"{self.name}: 'barevision models quantize {self.reference}' makes the one for int8")
-        return quantized
-
 
 def made(name: str) -> Network:
     """The network `name` of `NETWORKS`, made and prepared if it isn't there yet.
@@ -86,6 +75,24 @@ def made(name: str) -> Network:
         darknet,
         weights,
     )
+
+
+def quantized(network: Network) -> Network:
+    """`network` with int8, of `barevision models quantize` and the tests' pictures.
+
+    :raises MissingError: it can't be made here, or loses too much.
+    """
+    folder = MODELS / "quantized" / f"{network.name}-{network.weights}-int8"
+    if not folder.is_dir():
+        command = [sys.executable, "-m", "barevision", "models", "quantize", network.reference]
+        command += ["--models-dir", MODELS, "--output", folder, "--calibration", ASSETS / "calibration"]
+        command += ["--pictures", ASSETS / "coco64" / "images", "--labels", ASSETS / "coco64" / "labels"]
+        print(f"quantizing {network.name}", flush=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise MissingError(f"{network.name} with int8: {' '.join(done.stderr.strip().splitlines()[-1:])}")
+    prepared = prepare(find_source(str(folder), MODELS), MODELS)
+    return replace(network, reference=str(folder), path=prepared.path)
 
 
 def _input_size(path: Path) -> tuple[int, int]:

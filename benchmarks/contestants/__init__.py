@@ -190,7 +190,7 @@ def running(
 def _environment(network: Network, arithmetic: Arithmetic, tuning: Tuning) -> dict[str, str]:
     """What tells a contestant its task; see contestants/work.py and tutorial.py."""
     task = {
-        "network": str(network.file_of(arithmetic.precision)),
+        "network": str(network.path),
         "labels": network.labels,
         "head": network.head,
         "size": network.size,
