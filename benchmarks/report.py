@@ -178,7 +178,7 @@ def per_core(results: dict) -> str:
         "best peer, a second and core",
         "boxes as f32's",
     ]
-    return f"{_table(head, rows)}\n\n{note}"
+    return f"{table(head, rows)}\n\n{note}"
 
 
 def _accuracy(results: dict, row: dict) -> str:
@@ -210,7 +210,7 @@ def _machine(machine: dict) -> str:
         ["load before", f"{machine['load_before']:.1f}"],
         ["packages", ", ".join(used)],
     ]  # fmt: skip
-    return _table(["", ""], rows)
+    return table(["", ""], rows)
 
 
 def _ceilings(results: dict) -> str:
@@ -229,7 +229,7 @@ def _ceilings(results: dict) -> str:
         "a large convolution, GFLOP/s",
         *(f"{network} alone: share (a second)" for network in results["networks"]),
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _by_clients(rows: Sequence[dict], cell: Callable[[dict], str]) -> str:
@@ -239,7 +239,7 @@ def _by_clients(rows: Sequence[dict], cell: Callable[[dict], str]) -> str:
          *(cell(_loads(row)[column]) if column in _loads(row) else "-" for column in columns)]
         for row in rows
     ]  # fmt: skip
-    return _table(["contestant", "computed by", "processes x streams x threads", *columns], body)
+    return table(["contestant", "computed by", "processes x streams x threads", *columns], body)
 
 
 def _costs(rows: Sequence[dict]) -> str:
@@ -271,7 +271,7 @@ def _costs(rows: Sequence[dict]) -> str:
         "h2load's cores",
         "others' cores",
     ]
-    return _table(head, body)
+    return table(head, body)
 
 
 def _refusals(rows: Sequence[dict]) -> str:
@@ -281,7 +281,7 @@ def _refusals(rows: Sequence[dict]) -> str:
         for row in rows for clients, load in _loads(row).items() if set(load["statuses"]) - {"200"}
     ]  # fmt: skip
     head = ["contestant", "computed by", "clients", "statuses", "refused within ms, p50 / p99"]
-    return _table(head, body) if body else "None."
+    return table(head, body) if body else "None."
 
 
 def _large(rows: Sequence[dict]) -> str:
@@ -291,7 +291,7 @@ def _large(rows: Sequence[dict]) -> str:
         for row in rows for load in row["closed"].get("12 megapixels", {}).values()
     ]  # fmt: skip
     head = ["contestant", "computed by", "answers a second", "ms, p50 / p99", "MB", "statuses"]
-    return _table(head, body) if body else "Not measured."
+    return table(head, body) if body else "Not measured."
 
 
 def _opened(rows: Sequence[dict]) -> str:
@@ -321,7 +321,7 @@ def _opened(rows: Sequence[dict]) -> str:
         "slowest health check, ms",
         "afterwards, ms",
     ]
-    return _table(head, body) if body else "Not measured."
+    return table(head, body) if body else "Not measured."
 
 
 def _compared(rows: Sequence[dict]) -> str:
@@ -358,7 +358,7 @@ def _compared(rows: Sequence[dict]) -> str:
         "p99, times the shortest peer's",
         "times the tutorial's best",
     ]
-    return _table(head, body) if body else ""
+    return table(head, body) if body else ""
 
 
 def _ratio(one: float, other: float) -> str:
@@ -403,5 +403,6 @@ def _statuses(statuses: dict[str, int]) -> str:
     return ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items())) or "none"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (head, ["---"] * len(head), *rows))
