@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ _ALIAS = "barevision-lab"
 _TABLE_PREFIX = "barevision-lab-"
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 _FORWARDING_BEFORE = Path("/run/barevision-lab.ip_forward")
+_LOCK = Path("/run/lock/barevision-lab")
 
 State = dict[str, Any]
 
@@ -217,6 +219,13 @@ class Network:
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Makes or removes the network, unless in check mode, and returns the module's result."""
+    # Of two labs made at once, the second one would note the forwarding of the first one as what was before both.
+    with _LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _converged(module)
+
+
+def _converged(module: AnsibleModule) -> dict[str, Any]:
     network = Network(module)
     before = network.read()
     if module.params["state"] == "present":

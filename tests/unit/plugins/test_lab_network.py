@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -187,6 +190,25 @@ def test_computer_that_forwarded_before_still_does(module: Module) -> None:
     module(state="absent")
 
     assert forwards()
+
+
+def test_two_labs_that_are_made_at_once_leave_forwarding_as_it_was(
+    module: Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labs = [{"bridge": f"bvlab{number}", "subnet": f"10.99.{number}"} for number in (1, 2)]
+    both_have_read = threading.Barrier(2)
+
+    def wait(network: lab_network.Network) -> None:
+        with suppress(threading.BrokenBarrierError):
+            both_have_read.wait(0.5)
+
+    monkeypatch.setattr(lab_network.Network, "refuse_conflicts", wait)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda lab: module(**lab), labs))
+    assert forwards()
+    for lab in labs:
+        module(state="absent", **lab)
+    assert not forwards()
 
 
 def test_anothers_bridge_is_refused_and_never_removed(computer: Computer, module: Module) -> None:
