@@ -75,37 +75,6 @@ def test_a_site_of_ours_goes_in_beside_others_and_over_the_one_before(nginx_fold
     assert (again.status, again.changed) == (0, 0), again.output
 
 
-def test_lines_of_certbot_stop_the_role_until_they_are_elsewhere(nginx_folder: Path) -> None:
-    assert converge(nginx_folder, nginx_port="8097").status == 0
-    site, own = nginx_folder / _SITE, nginx_folder / "barevision.d" / "own.conf"
-    line = "    listen 8443; # managed by Certbot"
-    changed = site.read_text().replace("    server_tokens off;", line)
-    site.write_text(changed)
-
-    refused = converge(nginx_folder, nginx_port="8097")
-
-    assert (refused.status, refused.changed) == (2, 0)
-    assert "Certbot changed /etc/nginx/sites-available/barevision" in refused.words
-    assert f"[''{line.strip()}'']" in refused.words
-    assert site.read_text() == changed
-    own.write_text(line)
-    site.unlink()
-    assert converge(nginx_folder, nginx_port="8097").status == 0
-    assert own.read_text() == line
-
-
-def test_lines_that_nginx_refuses_leave_the_site_as_it_was(nginx_folder: Path) -> None:
-    assert converge(nginx_folder, nginx_port="8097").status == 0
-    before = (nginx_folder / _SITE).read_text()
-    (nginx_folder / "barevision.d" / "own.conf").write_text("nonsense;")
-
-    run = converge(nginx_folder, nginx_port="8098")
-
-    assert run.status == 2
-    assert 'unknown directive "nonsense" in /etc/nginx/barevision.d/own.conf:1' in run.words
-    assert (nginx_folder / _SITE).read_text() == before
-
-
 @pytest.mark.parametrize(
     ("file", "text", "said"),
     [

@@ -162,6 +162,8 @@ class Lab:
             name: {
                 "ansible_host": f"{{{{ lab_machine_subnet }}}}.{self._host_number(name)}",
                 "lab_machine_release": release,
+                # A service that hangs is killed after 15 seconds, not 40.
+                "gunicorn_graceful_timeout": 5,
                 **({} if name == self.measuring else FIXED_PLAN),
             }
             for name, release in self.machines.items()
