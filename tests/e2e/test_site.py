@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -360,6 +362,27 @@ def test_many_who_ask_without_a_pause_are_all_answered_and_the_smoke_test_too(la
     for client in clients:
         client.result()
     assert set(statuses) == {200}
+
+
+def test_a_thousand_who_ask_at_once_are_answered_or_told_to_come_back(lab: Lab) -> None:
+    """Each has a connection of its own, more than Debian's NGINX takes."""
+    machine = MACHINES[0]
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(GOLDEN.picture)}\r\n\r\n"
+
+    async def ask() -> int:
+        reader, writer = await asyncio.open_connection(lab.address(machine), 80)
+        writer.write(head.encode() + GOLDEN.picture)
+        answer = await reader.read()
+        writer.close()
+        return int(answer.split()[1])
+
+    async def ask_all() -> list[int]:
+        return await asyncio.gather(*(ask() for _ in range(1200)))
+
+    statuses = Counter(asyncio.run(ask_all()))
+    assert set(statuses) <= {200, 503}, statuses
+    assert statuses[200] > 500
+    assert_answers_rightly(lab, machine)
 
 
 @each_machine

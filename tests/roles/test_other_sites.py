@@ -70,9 +70,21 @@ def test_a_site_of_ours_goes_in_beside_others_and_over_the_one_before(nginx_fold
 
     assert run.status == 0, run.output
     assert "client_header_timeout 30s;" in (nginx_folder / _SITE).read_text()
+    numbers = re.findall(r"worker_(rlimit_nofile|connections) (\d+);", (nginx_folder / "nginx.conf").read_text())
+    assert numbers == [("rlimit_nofile", "8192"), ("connections", "4096")]
     assert [path.name for path in (nginx_folder / "sites-enabled").iterdir()] == ["barevision"]
     again = converge(nginx_folder, nginx_port="8097")
     assert (again.status, again.changed) == (0, 0), again.output
+
+
+@pytest.mark.parametrize("own", ["worker_rlimit_nofile 3000;\nevents { worker_connections 900; }", "events {}"])
+def test_who_set_the_limits_of_nginx_keeps_them(nginx_folder: Path, own: str) -> None:
+    path = nginx_folder / "nginx.conf"
+    text = re.sub(r"events\s*\{[^}]*\}", own, path.read_text())
+    path.write_text(text)
+
+    assert converge(nginx_folder, nginx_port="8097").status == 0
+    assert path.read_text() == text
 
 
 @pytest.mark.parametrize(
