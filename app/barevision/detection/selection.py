@@ -91,7 +91,7 @@ def _pixel_boxes(relative: np.ndarray, image_size: tuple[int, int]) -> np.ndarra
     """(n, 4) centre boxes relative to the image as int (n, 4) corner boxes, cut to pixels as in the tutorial."""
     height, width = image_size
     pixels = relative * np.array([width, height, width, height], np.float32)
-    pixels = np.nan_to_num(pixels, posinf=_LARGEST_PIXEL, neginf=-_LARGEST_PIXEL)
+    pixels = np.where(np.isnan(pixels), 0, pixels)
     centre_size = np.clip(pixels, -_LARGEST_PIXEL, _LARGEST_PIXEL).astype(np.int64)
     corner = (centre_size[:, :2] - centre_size[:, 2:] / 2).astype(np.int64)
     return np.concatenate([corner, centre_size[:, 2:]], axis=1)

@@ -82,7 +82,9 @@ def decode_reduced(
     width, height = header.size
     is_sideways = header.orientation in _SIDEWAYS
     if header.format == "JPEG":
-        check_jpeg_scans(header.data, width * height, max_pixels)
+        comes_at_once = has_one_scan(header.data)
+        if not comes_at_once:
+            check_jpeg_scans(header.data, width * height, max_pixels)
         factor = 1
         if least is not None:
             least_height, least_width = least[::-1] if is_sideways else least
@@ -91,7 +93,6 @@ def decode_reduced(
         flags = _REDUCED.get(factor, _IN_COLOUR)
         reduced_width, reduced_height = -(-width // factor), -(-height // factor)
         # What comes in several scans is in memory in full before it is reduced.
-        comes_at_once = factor == 1 or has_one_scan(header.data)
         hold_pixels(reduced_width * reduced_height if comes_at_once else width * height)
         image = _imdecode(header.data, flags)
         _check_decoded(image, (reduced_width, reduced_height))
