@@ -37,9 +37,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @contextlib.contextmanager
 def turn(admission: Admission) -> Iterator[Turn]:
-    """The turn of a request of its own."""
-    with admission.turn(admission.arrive()) as its_turn:
-        yield its_turn
+    """The turn of a request of its own, which then leaves."""
+    ticket = admission.arrive()
+    try:
+        with admission.turn(ticket) as its_turn:
+            yield its_turn
+    finally:
+        admission.leave(ticket)
 
 
 def crowd(admission: Admission, clock: Clock, *seconds: float) -> None:
@@ -126,14 +130,15 @@ def test_requests_that_wait_for_their_next_picture_leave_threads_to_others() -> 
                 refusals.append(str(error))
             end.wait()
 
-    with turn(admission) as first:
+    first = admission.arrive()
+    with admission.turn(first):
         for number in range(1, 7):
             threads.append(threading.Thread(target=several))
             threads[-1].start()
             wait_until(lambda waiting=number: len(admission._turns._waiting) == waiting, "it waits for a turn")
         assert refusals == []
         # Each of the six gives way to the one behind it, and the sixth to nobody any more.
-        first.end()
+        admission.leave(first)
         wait_until(lambda: refusals, "one keeps its turn")
         assert "5 other requests with several pictures wait" in refusals[0]
         end.set()
@@ -259,6 +264,42 @@ def test_all_turns_together_have_so_many_pixels_and_give_them_back() -> None:
         first.give_way()
         with turn(admission) as second:
             second.hold_pixels(1000)
+
+
+def test_who_has_no_thread_to_wait_in_is_called_when_its_turn_comes() -> None:
+    admission, called = Admission(1, 1000, max_wait=60), []
+    tickets = [admission.arrive() for _ in range(3)]
+    for number, ticket in enumerate(tickets):
+        admission.call(ticket, lambda number=number: called.append(number))
+    assert (called, admission.predicting, admission.waiting) == ([0], 1, 2)
+    with admission.turn(tickets[0]) as first:
+        first.hold_pixels(1000)
+    # It keeps its turn, and no pixels, until it leaves.
+    assert called == [0]
+    assert admission._pixels.taken == 0
+    admission.leave(tickets[0])
+    assert called == [0, 1]
+    # Who asked for no prediction gives its turn back as well.
+    admission.leave(tickets[1])
+    assert called == [0, 1, 2]
+    admission.leave(tickets[2])
+    assert (admission.predicting, admission.waiting) == (0, 0)
+
+
+def test_who_is_called_while_it_waits_for_its_next_picture_goes_on_in_its_thread() -> None:
+    admission, called = Admission(1, 1000, max_wait=60), []
+    several, other = admission.arrive(), admission.arrive()
+    admission.call(several, lambda: called.append("several"))
+
+    def end_other() -> None:
+        called.append("other")
+        threading.Timer(0.05, admission.leave, [other]).start()
+
+    admission.call(other, end_other)
+    with admission.turn(several) as its_turn:
+        its_turn.give_way()
+        called.append("several again")
+    assert called == ["several", "other", "several again"]
 
 
 def test_what_a_picture_does_not_need_any_more_is_for_others() -> None:

@@ -1,12 +1,14 @@
 """Who may wait for a prediction, whose turn it is, how many pixels are in memory, and who is told to come back.
 
-A request arrives, waits for its turn, has it, and leaves::
+A request arrives, waits for its turn, and has it until it leaves::
 
     ticket = admission.arrive()
     with admission.turn(ticket) as turn:
         turn.hold_pixels(width * height)
         ...
     admission.leave(ticket)
+
+Who has no thread to wait in is called when it is its turn: `Admission.call`.
 
 Nobody is refused who could be served in time: what decides is how long a request would have to wait, by what is before
 it and how fast that went lately.
@@ -18,7 +20,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from barevision.errors import BusyError
@@ -38,12 +40,16 @@ class Ticket:
     :ivar arrived: when, by `time.perf_counter`.
     :ivar expected_wait: seconds until its turn, by what is before it.
     :ivar refusal: why it has no place, in words; None if it has one.
+    :ivar has_turn: whether it is its turn.
+    :ivar is_predicted: whether it did something with its turn.
     :ivar has_left: whether its place is free again.
     """
 
     arrived: float
     expected_wait: float
     refusal: str | None = None
+    has_turn: bool = False
+    is_predicted: bool = False
     has_left: bool = False
 
 
@@ -100,11 +106,23 @@ class Admission:
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
-        """Frees the place of `ticket`; once, however often it is called."""
+        """Ends the turn of `ticket` and frees its place; once, however often it is called."""
         with self._lock:
-            if not (ticket.refusal or ticket.has_left):
-                ticket.has_left = True
-                self._inside -= 1
+            if ticket.refusal or ticket.has_left:
+                return
+            ticket.has_left = True
+        self.end_turn(ticket)
+        with self._lock:
+            self._inside -= 1
+
+    def call(self, ticket: Ticket, begin: Callable[[], None]) -> None:
+        """Calls `begin` when it is the turn of `ticket`: now, or from the thread in which another turn ends."""
+
+        def begin_turn() -> None:
+            ticket.has_turn = True
+            begin()
+
+        self._turns.ask(1, begin_turn)
 
     @contextlib.contextmanager
     def turn(self, ticket: Ticket) -> Iterator[Turn]:
@@ -112,21 +130,35 @@ class Admission:
 
         :raises BusyError: others kept all turns for too long.
         """
-        turn = Turn(self, self._turns, self._pixels)
-        turn.begin()
+        self.begin_turn(ticket)
+        turn = Turn(self, ticket, self._pixels)
         try:
             yield turn
         finally:
-            turn.end()
+            turn.hold_pixels(0)
 
-    def turn_ended(self) -> None:
-        """Learns from a turn that ends how fast turns go."""
-        now = time.perf_counter()
-        with self._lock:
-            if self._was_crowded:
-                seconds = now - self._last_end
-                self._pace += (seconds - self._pace) * (_NEWEST_SHARE if self._pace else 1)
-            self._last_end, self._was_crowded = now, self._inside > self.turns
+    def begin_turn(self, ticket: Ticket) -> None:
+        """Waits for the turn of `ticket`, unless it has it.
+
+        :raises BusyError: others kept all turns for too long.
+        """
+        if not ticket.has_turn and not self._turns.take(1, self.max_wait):
+            raise BusyError(f"no turn within {self.max_wait:g} seconds")
+        ticket.has_turn = ticket.is_predicted = True
+
+    def end_turn(self, ticket: Ticket) -> None:
+        """Gives the turn of `ticket` to the next one, if it has it, and learns from it how fast turns go."""
+        if not ticket.has_turn:
+            return
+        ticket.has_turn = False
+        if ticket.is_predicted:
+            now = time.perf_counter()
+            with self._lock:
+                if self._was_crowded:
+                    seconds = now - self._last_end
+                    self._pace += (seconds - self._pace) * (_NEWEST_SHARE if self._pace else 1)
+                self._last_end, self._was_crowded = now, self._inside > self.turns
+        self._turns.give_back(1)
 
     @contextlib.contextmanager
     def between_pictures(self) -> Iterator[None]:
@@ -151,17 +183,9 @@ class Admission:
 class Turn:
     """What a request that has its turn may do with it."""
 
-    def __init__(self, admission: Admission, turns: _Room, pixels: _Room) -> None:
-        self._admission = admission
-        self._rooms = {turns: 0, pixels: 0}
-        self._turns, self._pixels = turns, pixels
-
-    def begin(self) -> None:
-        """Waits for the turn.
-
-        :raises BusyError: others kept all turns for too long.
-        """
-        self._take(self._turns, 1, "turn")
+    def __init__(self, admission: Admission, ticket: Ticket, pixels: _Room) -> None:
+        self._admission, self._ticket, self._pixels = admission, ticket, pixels
+        self._held = 0
 
     def hold_pixels(self, pixels: int) -> None:
         """Notes that the request has so many `pixels` in memory from now on, until the turn's end at most.
@@ -170,35 +194,23 @@ class Turn:
 
         :raises BusyError: others kept it for too long.
         """
-        more = pixels - self._rooms[self._pixels]
-        if more > 0:
-            self._take(self._pixels, more, f"room for {pixels} pixels")
-        else:
-            self._pixels.give_back(-more)
-            self._rooms[self._pixels] = pixels
-
-    def _take(self, room: _Room, amount: int, what: str) -> None:
         max_wait = self._admission.max_wait
-        if not room.take(amount, max_wait):
-            raise BusyError(f"no {what} within {max_wait:g} seconds")
-        self._rooms[room] += amount
+        if pixels <= self._held:
+            self._pixels.give_back(self._held - pixels)
+        elif not self._pixels.take(pixels - self._held, max_wait):
+            raise BusyError(f"no room for {pixels} pixels within {max_wait:g} seconds")
+        self._held = pixels
 
     def give_way(self) -> None:
         """Ends the turn and waits for the next one, behind those who wait.
 
-        :raises BusyError: as `begin`, and the request has no turn then; or too many wait so, and it keeps its turn.
+        :raises BusyError: others kept all turns for too long, and the request has no turn then; or too many wait so,
+            and it keeps its turn.
         """
         with self._admission.between_pictures():
-            self.end()
-            self.begin()
-
-    def end(self) -> None:
-        """Gives everything back."""
-        if self._rooms[self._turns]:
-            self._admission.turn_ended()
-        for room, amount in self._rooms.items():
-            room.give_back(amount)
-            self._rooms[room] = 0
+            self.hold_pixels(0)
+            self._admission.end_turn(self._ticket)
+            self._admission.begin_turn(self._ticket)
 
 
 class _Room:
@@ -206,40 +218,54 @@ class _Room:
 
     def __init__(self, capacity: int) -> None:
         self._free = self._capacity = capacity
-        self._waiting: deque[tuple[threading.Event, int]] = deque()
+        self._waiting: deque[tuple[Callable[[], None], int]] = deque()
         self._lock = threading.Lock()
 
     @property
     def taken(self) -> int:
         return self._capacity - self._free
 
+    def ask(self, amount: int, begin: Callable[[], None]) -> tuple[Callable[[], None], int]:
+        """Calls `begin` once `amount` is taken for it: now, or from the thread that gives it back."""
+        place = (begin, amount)
+        with self._changing():
+            self._waiting.append(place)
+        return place
+
     def take(self, amount: int, timeout: float) -> bool:
         """Whether `amount` was free, or became so within `timeout` seconds."""
-        place = (threading.Event(), amount)
-        with self._lock:
-            self._waiting.append(place)
-            self._serve()
-        if place[0].wait(timeout):
+        is_taken = threading.Event()
+        place = self.ask(amount, is_taken.set)
+        if is_taken.wait(timeout):
             return True
-        with self._lock:
-            # It may have been served since.
+        with self._changing():
+            # It may have been taken since.
             if place not in self._waiting:
                 return True
-            self._waiting.remove(place)
             # The next one may want less.
-            self._serve()
-            return False
+            self._waiting.remove(place)
+        return False
 
     def give_back(self, amount: int) -> None:
-        with self._lock:
+        with self._changing():
             self._free += amount
-            self._serve()
 
-    def _serve(self) -> None:
-        while self._waiting and self._waiting[0][1] <= self._free:
-            served, amount = self._waiting.popleft()
-            self._free -= amount
-            served.set()
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Serves those that can be served after a change, and calls them when others may change it again."""
+        served = []
+        try:
+            with self._lock:
+                try:
+                    yield
+                finally:
+                    while self._waiting and self._waiting[0][1] <= self._free:
+                        begin, amount = self._waiting.popleft()
+                        self._free -= amount
+                        served.append(begin)
+        finally:
+            for begin in served:
+                begin()
 
 
 def is_machines_own(environ: dict) -> bool:

@@ -41,10 +41,12 @@ def turn() -> Iterator[RequestTurn]:
     """
     service, record = current_service(), current_record()
     admission = service.admission
-    # Gunicorn's worker has seen the request arrive; other servers have no queue before the app.
-    ticket = request.environ.get(TICKET) or admission.arrive()
+    # Gunicorn's worker has seen the request arrive and sees it leave; other servers have no queue before the app.
+    ticket = request.environ.get(TICKET)
     with contextlib.ExitStack() as stack:
-        stack.callback(admission.leave, ticket)
+        if ticket is None:
+            ticket = admission.arrive()
+            stack.callback(admission.leave, ticket)
         with _waiting(ticket.arrived):
             # Others who ask again and again would keep a deployment's smoke test out of a service that is well.
             if ticket.refusal and not is_machines_own(request.environ):

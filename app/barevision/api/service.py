@@ -41,8 +41,11 @@ def make_service(detector: Detector) -> Service:
     except (EngineError, WrongAnswerError) as error:
         _log.error("not ready: %s", error)
         readiness = Readiness(False, str(error))
-    # While the engine's streams compute, one more picture is decoded for whichever is done first.
-    admission = Admission(detector.engine.plan.streams + 1, settings.max_pixels, settings.max_wait)
+    streams = detector.engine.plan.streams
+    # While inferences share cores, one more picture is decoded for whichever is done first. Where each has a core of
+    # its own, decoding beside them would only take cores from them: 8 % fewer pictures a second.
+    turns = streams + 1 if streams < settings.threads else streams
+    admission = Admission(turns, settings.max_pixels, settings.max_wait)
     metrics = Metrics(detector.model.name, detector.engine.plan, admission)
     return Service(detector, admission, metrics, readiness)
 

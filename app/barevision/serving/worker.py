@@ -1,8 +1,10 @@
 """Gunicorn's worker for Barevision: it lets requests wait without a thread, and sends an answer whole or not at all.
 
 Gunicorn gives each request a thread as it comes, so that health checks stand in a queue with predictions. Here a
-request that has something to predict waits for one of a few threads. Hundreds may wait: each is an open connection,
-whose body is not read yet. What would wait too long is refused by another thread, and two more answer everything else.
+request that has something to predict waits for its turn without a thread. Hundreds may wait: each is an open
+connection, whose body is not read yet. It keeps its turn until its answer is sent, so that no more threads run than
+there are turns: a few more of them took cores from the inferences, and a fifth fewer pictures a second were answered.
+What would wait too long is refused by another thread, and two more answer everything else.
 
 Gunicorn sends an answer's headers first and its body after them. If a worker dies in between, NGINX has half an answer,
 which it can't ask for again. An answer that is sent in one piece is either complete or not begun; if it is not
@@ -43,6 +45,8 @@ _QUICK_METHODS = (b"G", b"H", b"O", b"")
 # NGINX has the whole body before it connects, so the rest of a body arrives in milliseconds.
 _DRAIN_SECONDS = 5
 _DRAIN_BYTES = 2**30
+# What a connection takes at once, whoever reads at the other end.
+_SMALL_ANSWER = 64 * 1024
 # Gunicorn quotes what it could not read.
 _DETAIL_CHARACTERS = 200
 
@@ -62,6 +66,7 @@ class Worker(ThreadWorker):
         self._admission = app.extensions["barevision"].admission
         self._predictions = ThreadPoolExecutor(self._admission.threads, thread_name_prefix="prediction")
         self._refusals = ThreadPoolExecutor(2, thread_name_prefix="refusal")
+        self._waiting: set[TConn] = set()
         self._has_ended = False
 
         def app_with_ticket(environ: dict, start_response: Callable) -> Iterable[bytes]:
@@ -82,17 +87,29 @@ class Worker(ThreadWorker):
             return
         if begin not in _QUICK_METHODS:
             conn.ticket = self._admission.arrive()
-            pool = self._refusals if conn.ticket.refusal else self._predictions
-        pool.submit(self.handle, conn).add_done_callback(partial(self._finish, conn))
+            if not conn.ticket.refusal:
+                self._waiting.add(conn)
+                self._admission.call(conn.ticket, partial(self._submit, self._predictions, conn))
+                return
+            pool = self._refusals
+        self._submit(pool, conn)
+
+    def _submit(self, pool: ThreadPoolExecutor, conn: TConn) -> None:
+        # Its pools take nothing any more once the worker has ended.
+        with contextlib.suppress(RuntimeError):
+            self._waiting.discard(conn)
+            pool.submit(self.handle, conn).add_done_callback(partial(self._finish, conn))
 
     def run(self) -> None:
         try:
             super().run()
         finally:
-            # What has not begun is not begun any more: its connection ends with this process, and NGINX asks the next.
+            # What has not begun is not begun any more: its connection ends, and NGINX asks the next worker.
             self._has_ended = True
             for pool in (self._predictions, self._refusals):
                 pool.shutdown(wait=False, cancel_futures=True)
+            for conn in list(self._waiting):
+                conn.close()
 
     def _finish(self, conn: TConn, future: Future) -> None:
         if self._has_ended:
@@ -134,6 +151,9 @@ class Worker(ThreadWorker):
         conn.sock = _BufferedSocket(sock, conn.ticket)
         try:
             keeps_alive = super().handle_request(req, conn)
+            if conn.ticket is not None and conn.sock.size > _SMALL_ANSWER:
+                # The system may not take it before the client does, who must not keep a turn for that.
+                self._admission.leave(conn.ticket)
             conn.parser.finish_body(time.monotonic() + _DRAIN_SECONDS, _DRAIN_BYTES)
             conn.sock.flush()
             return keeps_alive
@@ -159,6 +179,11 @@ class _BufferedSocket:
         """A file is not held in memory: only Swagger UI's are sent so, which a client can ask for again."""
         self.flush()
         return self._sock.sendfile(*arguments, **named)
+
+    @property
+    def size(self) -> int:
+        """How many bytes are kept."""
+        return sum(map(len, self._parts))
 
     def take(self) -> bytes:
         """What was kept, which is not sent any more."""
