@@ -162,7 +162,7 @@ def test_health_checks_have_connections_however_fast_predictions_are(clock: Cloc
     crowd(admission, clock, 0.001, 0.001)
     while not (refused := admission.arrive()).refusal:
         pass
-    assert refused.refusal == "1000 requests are here already"
+    assert refused.refusal == "500 requests are here already"
     assert admission.waiting * 2 <= gunicorn_conf.worker_connections
 
 

@@ -381,7 +381,7 @@ def test_a_thousand_who_ask_at_once_are_answered_or_told_to_come_back(lab: Lab) 
 
     statuses = Counter(asyncio.run(ask_all()))
     assert set(statuses) <= {200, 503}, statuses
-    assert statuses[200] > 500
+    assert statuses[200] > 300
     assert_answers_rightly(lab, machine)
 
 

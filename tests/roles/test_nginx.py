@@ -9,7 +9,10 @@ import socketserver
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -34,6 +37,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"] or 0))
         self.server.seen.append((self.path, len(body)))
+        if self.path == "/slow":
+            self.server.goes_on.wait(30)
         if self.path == "/dies" and len(self.server.seen) == 1:
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
@@ -58,6 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
 class _Backend(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     seen: list[tuple[str, int]]
+    goes_on: threading.Event
 
 
 @dataclass
@@ -93,11 +99,13 @@ def free_port() -> int:
 def nginx(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nginx]:
     """The site with a small body limit; without a service behind it if the test is marked so by its name."""
     upstream, port = tmp_path / "upstream", free_port()
-    own = getattr(request, "param", {})
+    own = {**getattr(request, "param", {})}
+    most = own.pop("most_predictions", 500)
     site = Site(
         app_max_body_bytes=_LIMIT, gunicorn_socket=str(upstream), nginx_port=port, nginx_client_timeout=5, **own
     )
-    conf = write_nginx_conf(tmp_path, site.render("nginx", "etc/nginx/sites-available/barevision"))
+    text = site.render("nginx", "etc/nginx/sites-available/barevision")
+    conf = write_nginx_conf(tmp_path, text.replace("limit_conn barevision 500;", f"limit_conn barevision {most};"))
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "mine.conf").write_text("location = /own { return 200 mine; }")
     command = [_NGINX, "-c", str(conf)]
@@ -109,7 +117,7 @@ def nginx(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nginx]:
     try:
         if "without_service" not in request.node.name:
             running.backend = _Backend(str(upstream), _Handler)
-            running.backend.seen = running.seen
+            running.backend.seen, running.backend.goes_on = running.seen, threading.Event()
             threading.Thread(target=running.backend.serve_forever, daemon=True).start()
 
         def listens() -> bool:
@@ -194,6 +202,29 @@ def test_without_service_a_client_is_told_to_come_back(nginx: Nginx) -> None:
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert int(answer.headers["Retry-After"]) > 0
     assert answer.json()["detail"] == "the detector is not running"
+
+
+@pytest.mark.parametrize("nginx", [{"most_predictions": 1}], indirect=True)
+def test_more_predictions_than_may_wait_are_refused_unread(nginx: Nginx) -> None:
+    def ask(method: str, path: str, source: str = "127.0.0.2") -> tuple[int, str | None, bytes]:
+        with closing(HTTPConnection(*nginx.address, timeout=10, source_address=(source, 0))) as connection:
+            connection.request(method, path, b"x" * 1000 if method == "POST" else None)
+            answer = connection.getresponse()
+            return answer.status, answer.headers["Retry-After"], answer.read()
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(ask, "POST", "/slow")
+        wait_until(lambda: nginx.seen, "the first one came through")
+        status, retry_after, body = ask("POST", "/predict")
+        assert (status, retry_after) == (503, "10")
+        assert json.loads(body)["detail"] == "500 requests are here already"
+        assert len(nginx.seen) == 1
+        # Health checks, and the machine itself, are no crowd.
+        assert ask("GET", "/healthz")[0] == 200
+        assert ask("POST", "/predict", source="127.0.0.1")[0] == 200
+        nginx.backend.goes_on.set()
+        assert first.result()[0] == 200
+    assert ask("POST", "/predict")[0] == 200
 
 
 _OURS = "https://app.example.com"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from barevision.api import admission
 from barevision.engines import ENGINES
 from barevision.serving import gunicorn_conf
 from barevision.settings import load_settings
@@ -153,6 +154,11 @@ def test_every_connection_that_waits_may_be_an_open_file(site: Site) -> None:
     files = int(unit(site.render("gunicorn", _SERVICE))["Service"]["LimitNOFILE"])
 
     assert files >= 2 * gunicorn_conf.worker_connections
+
+
+def test_nginx_refuses_what_the_service_would(site: Site) -> None:
+    assert site.value("_nginx_most_predictions") == admission.MOST_INSIDE
+    assert site.value("_nginx_connections") >= 2 * gunicorn_conf.worker_connections
 
 
 def test_an_inventory_sets_two_of_gunicorns_settings(site: Site, gunicorn_settings: dict[str, str]) -> None:

@@ -25,8 +25,9 @@ from dataclasses import dataclass
 
 from barevision.errors import BusyError
 
-# Half of the connections that Gunicorn keeps (serving/gunicorn_conf.py): the others are for health checks and refusals.
-_MOST_INSIDE = 1000
+#: How many requests may be inside. A quarter of the connections that Gunicorn keeps (serving/gunicorn_conf.py): others
+#: are for health checks and refusals. NGINX lets as many through (roles/nginx), because it refuses with less work.
+MOST_INSIDE = 500
 # How much the last turn counts in how fast turns go: one picture of 50 megapixels among small ones says little.
 _NEWEST_SHARE = 0.1
 # Requests that wait between two of their pictures keep their body and their thread.
@@ -99,7 +100,7 @@ class Admission:
             ticket = Ticket(now, wait)
             if wait > self.max_wait:
                 ticket.refusal = f"a turn would come in {wait:.1f} seconds, allowed are {self.max_wait:g}"
-            elif self._inside >= _MOST_INSIDE:
+            elif self._inside >= MOST_INSIDE:
                 ticket.refusal = f"{self._inside} requests are here already"
             else:
                 self._inside += 1
