@@ -42,7 +42,7 @@ class Ticket:
     :ivar expected_wait: seconds until its turn, by what is before it.
     :ivar refusal: why it has no place, in words; None if it has one.
     :ivar has_turn: whether it is its turn.
-    :ivar is_predicted: whether it did something with its turn.
+    :ivar has_begun: whether its prediction began, so that its turn tells how long one takes.
     :ivar has_left: whether its place is free again.
     """
 
@@ -50,7 +50,7 @@ class Ticket:
     expected_wait: float
     refusal: str | None = None
     has_turn: bool = False
-    is_predicted: bool = False
+    has_begun: bool = False
     has_left: bool = False
 
 
@@ -145,14 +145,14 @@ class Admission:
         """
         if not ticket.has_turn and not self._turns.take(1, self.max_wait):
             raise BusyError(f"no turn within {self.max_wait:g} seconds")
-        ticket.has_turn = ticket.is_predicted = True
+        ticket.has_turn = ticket.has_begun = True
 
     def end_turn(self, ticket: Ticket) -> None:
         """Gives the turn of `ticket` to the next one, if it has it, and learns from it how fast turns go."""
         if not ticket.has_turn:
             return
         ticket.has_turn = False
-        if ticket.is_predicted:
+        if ticket.has_begun:
             now = time.perf_counter()
             with self._lock:
                 if self._was_crowded:

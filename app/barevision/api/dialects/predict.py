@@ -65,7 +65,7 @@ def predict_pictures() -> Response:
     """Answers a JSON list of objects, most confident first; the picture with boxes drawn if the client asks for that;
     of several pictures in a form, a list with an entry for each."""
     detector = current_service().detector
-    # An address with something wrong in it is refused at once, also by a busy service.
+    # An address with something wrong in it is refused before the picture is read.
     read_parameters(PredictParameters).selection(detector)
     with turn() as mine:
         sent = read_sent()
