@@ -255,18 +255,14 @@ class _Room:
     def _changing(self) -> Iterator[None]:
         """Serves those that can be served after a change, and calls them when others may change it again."""
         served = []
-        try:
-            with self._lock:
-                try:
-                    yield
-                finally:
-                    while self._waiting and self._waiting[0][1] <= self._free:
-                        begin, amount = self._waiting.popleft()
-                        self._free -= amount
-                        served.append(begin)
-        finally:
-            for begin in served:
-                begin()
+        with self._lock:
+            yield
+            while self._waiting and self._waiting[0][1] <= self._free:
+                begin, amount = self._waiting.popleft()
+                self._free -= amount
+                served.append(begin)
+        for begin in served:
+            begin()
 
 
 def is_machines_own(environ: dict) -> bool:

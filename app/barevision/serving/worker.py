@@ -66,6 +66,7 @@ class Worker(ThreadWorker):
         self._admission = app.extensions["barevision"].admission
         self._predictions = ThreadPoolExecutor(self._admission.threads, thread_name_prefix="prediction")
         self._refusals = ThreadPoolExecutor(2, thread_name_prefix="refusal")
+        # Those whose turn has not come.
         self._waiting: set[TConn] = set()
         self._has_ended = False
 
@@ -77,7 +78,7 @@ class Worker(ThreadWorker):
 
     def enqueue_req(self, conn: TConn) -> None:
         """Gives a connection to whoever answers its next request, or waits for the request without a thread."""
-        conn.ticket, pool = None, self.tpool
+        conn.ticket = None
         begin = _first_letter(conn)
         if begin is None:
             conn.timeout = time.monotonic() + DEFAULT_WORKER_DATA_TIMEOUT
@@ -85,14 +86,15 @@ class Worker(ThreadWorker):
             when_readable = partial(self.on_pending_socket_readable, conn)
             self.poller.register(conn.sock, selectors.EVENT_READ, when_readable)
             return
-        if begin not in _QUICK_METHODS:
-            conn.ticket = self._admission.arrive()
-            if not conn.ticket.refusal:
-                self._waiting.add(conn)
-                self._admission.call(conn.ticket, partial(self._submit, self._predictions, conn))
-                return
-            pool = self._refusals
-        self._submit(pool, conn)
+        if begin in _QUICK_METHODS:
+            self._submit(self.tpool, conn)
+            return
+        conn.ticket = self._admission.arrive()
+        if conn.ticket.refusal:
+            self._submit(self._refusals, conn)
+            return
+        self._waiting.add(conn)
+        self._admission.call(conn.ticket, partial(self._submit, self._predictions, conn))
 
     def _submit(self, pool: ThreadPoolExecutor, conn: TConn) -> None:
         # Its pools take nothing any more once the worker has ended.
