@@ -4,7 +4,8 @@ Gunicorn gives each request a thread as it comes, so that health checks stand in
 request that has something to predict waits for its turn without a thread. Hundreds may wait: each is an open
 connection, whose body is not read yet. It keeps its turn until its answer is sent, so that no more threads run than
 there are turns: a few more of them took cores from the inferences, and a fifth fewer pictures a second were answered.
-What would wait too long is refused by another thread, and two more answer everything else.
+The next request has the thread of the one whose turn it takes, whose core and caches are warm. What would wait too long
+is refused by another thread, and two more answer everything else.
 
 Gunicorn sends an answer's headers first and its body after them. If a worker dies in between, NGINX has half an answer,
 which it can't ask for again. An answer that is sent in one piece is either complete or not begun; if it is not
@@ -13,10 +14,14 @@ begun, NGINX asks the next worker.
 NGINX also takes a connection for dead if it is closed before NGINX could send the whole request. So the app's refusals,
 which need no body, are sent only once the body has arrived.
 
+Gunicorn's poller, which takes new connections in, waits up to two seconds for each client to close after its last
+answer. Here the thread that answered ends the connection.
+
 What Gunicorn refuses itself, because it is no request or one with too large a header, is answered in the app's form.
 
-This depends on Gunicorn 27's internals: `enqueue_req`, `finish_request`, `pending_conns`, `method_queue`,
-`handle_request`, `handle_error`, `TConn.sock`, `TConn.parser.unreader`, `TConn.parser.finish_body`.
+This depends on Gunicorn 27's internals: `enqueue_req`, `finish_request`, `wait_for_and_dispatch_events`, `nr_conns`,
+`pending_conns`, `method_queue`, `handle_request`, `handle_error`, `TConn.data_ready`, `TConn.sock`,
+`TConn.parser.unreader`, `TConn.parser.finish_body`.
 """
 
 from __future__ import annotations
@@ -28,8 +33,10 @@ import logging
 import re
 import selectors
 import socket
+import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -68,6 +75,10 @@ class Worker(ThreadWorker):
         self._refusals = ThreadPoolExecutor(2, thread_name_prefix="refusal")
         # Those whose turn has not come.
         self._waiting: set[TConn] = set()
+        # The connection, if any, that goes on in this thread.
+        self._thread = threading.local()
+        # Those that other threads ended, until the poller's thread, which alone counts connections, has counted them.
+        self._closed: deque[TConn] = deque()
         self._has_ended = False
 
         def app_with_ticket(environ: dict, start_response: Callable) -> Iterable[bytes]:
@@ -79,6 +90,7 @@ class Worker(ThreadWorker):
     def enqueue_req(self, conn: TConn) -> None:
         """Gives a connection to whoever answers its next request, or waits for the request without a thread."""
         conn.ticket = None
+        conn.is_read = False
         begin = _first_letter(conn)
         if begin is None:
             conn.timeout = time.monotonic() + DEFAULT_WORKER_DATA_TIMEOUT
@@ -86,6 +98,8 @@ class Worker(ThreadWorker):
             when_readable = partial(self.on_pending_socket_readable, conn)
             self.poller.register(conn.sock, selectors.EVENT_READ, when_readable)
             return
+        # Gunicorn would make a poller of its own to see whether a letter has arrived.
+        conn.data_ready = True
         if begin in _QUICK_METHODS:
             self._submit(self.tpool, conn)
             return
@@ -94,13 +108,63 @@ class Worker(ThreadWorker):
             self._submit(self._refusals, conn)
             return
         self._waiting.add(conn)
-        self._admission.call(conn.ticket, partial(self._submit, self._predictions, conn))
+        self._admission.call(conn.ticket, partial(self._begin_turn, conn))
+
+    def _begin_turn(self, conn: TConn) -> None:
+        self._waiting.discard(conn)
+        if getattr(self._thread, "is_free", False):
+            self._thread.next = conn
+        else:
+            self._submit(self._predictions, conn)
 
     def _submit(self, pool: ThreadPoolExecutor, conn: TConn) -> None:
-        # Its pools take nothing any more once the worker has ended.
+        # Pools take nothing any more once the worker has ended.
         with contextlib.suppress(RuntimeError):
-            self._waiting.discard(conn)
-            pool.submit(self.handle, conn).add_done_callback(partial(self._finish, conn))
+            pool.submit(self._answer, conn)
+
+    def _answer(self, conn: TConn | None) -> None:
+        """Answers the connection's request, and then those whose turn comes when this thread ends another's."""
+        while conn is not None and not self._has_ended:
+            try:
+                keeps_alive = self.handle(conn)
+            except Exception:
+                _log.exception("a connection failed")
+                keeps_alive = False
+            self._thread.next = None
+            if conn.ticket is not None:
+                self._thread.is_free = True
+                self._admission.leave(conn.ticket)
+                self._thread.is_free = False
+            self._finish(conn, keeps_alive)
+            conn = self._thread.next
+
+    def _finish(self, conn: TConn, keeps_alive: object) -> None:
+        if self._has_ended:
+            return
+        if keeps_alive:
+            future = Future()
+            future.set_result(keeps_alive)
+            self.method_queue.defer(self.finish_request, conn, future)
+        elif conn.is_read:
+            self._close(conn)
+        else:
+            # The client may be sending still. It would lose the answer, which says what is wrong, if it could not.
+            with contextlib.suppress(RuntimeError):
+                self._refusals.submit(self._close, conn, graceful=True)
+
+    def _close(self, conn: TConn, graceful: bool = False) -> None:
+        conn.close(graceful)
+        self._closed.append(conn)
+        # Nothing waits for the count, except where no connection more is taken in before one has ended.
+        if not (self.alive and self._accepting):
+            self.method_queue.defer(lambda: None)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Waits for connections, requests and what other threads have to say, at most `timeout` seconds."""
+        super().wait_for_and_dispatch_events(timeout)
+        while self._closed:
+            self._closed.popleft()
+            self.nr_conns -= 1
 
     def run(self) -> None:
         try:
@@ -112,13 +176,6 @@ class Worker(ThreadWorker):
                 pool.shutdown(wait=False, cancel_futures=True)
             for conn in list(self._waiting):
                 conn.close()
-
-    def _finish(self, conn: TConn, future: Future) -> None:
-        if self._has_ended:
-            return
-        if conn.ticket is not None:
-            self._admission.leave(conn.ticket)
-        self.method_queue.defer(self.finish_request, conn, future)
 
     def handle_quit(self, sig: int, frame: object) -> None:
         """Ends the worker on SIGINT and SIGQUIT as SIGTERM does, once its requests are answered."""
@@ -156,7 +213,7 @@ class Worker(ThreadWorker):
             if conn.ticket is not None and conn.sock.size > _SMALL_ANSWER:
                 # The system may not take it before the client does, who must not keep a turn for that.
                 self._admission.leave(conn.ticket)
-            conn.parser.finish_body(time.monotonic() + _DRAIN_SECONDS, _DRAIN_BYTES)
+            conn.is_read = conn.parser.finish_body(time.monotonic() + _DRAIN_SECONDS, _DRAIN_BYTES)
             conn.sock.flush()
             return keeps_alive
         finally:

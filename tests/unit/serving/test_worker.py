@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from http.client import HTTPResponse
@@ -29,6 +30,10 @@ BODY = bytes(range(256)) * 1000
 
 def wsgi_app(environ: dict, start_response: Callable) -> Iterable[bytes]:
     """What the Gunicorn of these tests serves."""
+    if environ["PATH_INFO"] == "/thread":
+        thread = str(threading.get_ident()).encode()
+        start_response("200 OK", [("Content-Length", str(len(thread)))])
+        return [thread]
     start_response("200 OK", [("Content-Length", str(len(BODY)))])
     if environ["PATH_INFO"].startswith("/slow"):
         return _slowly(environ)
@@ -178,6 +183,29 @@ def test_a_connection_that_sends_nothing_takes_no_thread_and_is_closed(path: Pat
         with connect(path) as connection:
             assert ask(connection, "/") == BODY
         assert idle[0].recv(1) == b""
+
+
+def test_a_turn_is_taken_in_the_thread_of_the_one_before_it(path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(connect(path)) for _ in range(20)]
+        send(waiting[0], "/slow", "POST")
+        for connection in waiting[1:]:
+            send(connection, "/thread", "POST")
+        assert receive(waiting[0]).strip() == b"predicted"
+        assert len({receive(connection) for connection in waiting[1:]}) == 1
+
+
+@pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1", b"POST / HTTP/1.1", b"no request at all"])
+def test_clients_that_stay_after_their_last_answer_keep_nobody_waiting(path: Path, request_line: bytes) -> None:
+    with contextlib.ExitStack() as stack:
+        staying = [stack.enter_context(connect(path)) for _ in range(20)]
+        for connection in staying:
+            connection.sendall(request_line + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        for connection in staying:
+            receive(connection)
+        with connect(path) as connection:
+            connection.settimeout(10)
+            assert ask(connection, "/") == BODY
 
 
 def test_requests_that_come_together_on_a_connection_are_answered_in_their_order(path: Path) -> None:
