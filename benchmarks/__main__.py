@@ -127,7 +127,7 @@ class Benchmark:
         key = _key(network, round_number, contestant, arithmetic)
         amount = Amount(
             self._arguments.seconds,
-            tuple(self._arguments.clients),
+            tuple(clients for clients in self._arguments.clients if clients <= contestant.most_clients),
             large=not self._arguments.quick and contestant.name != "network alone",
             opened=not self._arguments.quick and round_number == self._arguments.rounds - 1,
         )

@@ -53,6 +53,8 @@ _ALL = tuple(dict.fromkeys((*_ONE_PROCESS, *_PROCESSES)))
 _OWN = (Tuning(1, CORES, 1),)
 
 _TUTORIALS = (Arithmetic("opencv", "f32"),)
+# More threads of a loop only fight for the cores, and the tutorial's server needs minutes to answer more at once.
+_FEW = 8
 
 
 @dataclass
@@ -80,6 +82,7 @@ class Contestant:
     :ivar command: behind the environment's bin/; {port}, {processes}, {streams} and {server_threads} are filled in.
     :ivar tunings: what is tried; the fastest is kept.
     :ivar mode: "server", "loop", or "barevision".
+    :ivar most_clients: it is not asked by more at once.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Contestant:
     environment: str = "flask"
     command: str = ""
     health: str = "/healthz"
+    most_clients: int = 128
 
 
 def contestants(carried: set[str]) -> list[Contestant]:
@@ -103,8 +107,8 @@ def contestants(carried: set[str]) -> list[Contestant]:
     int8 = (Arithmetic("openvino", "int8"),) if "int8" in carried else ()
     gunicorn = "gunicorn --chdir {here} --bind 127.0.0.1:{port} --timeout 120 --backlog 2048 --workers {processes} "
     return [
-        Contestant("network alone", loops + int8, _ONE_PROCESS, "loop", command="network"),
-        Contestant("bare loop", loops + int8, _ONE_PROCESS, "loop", command="work"),
+        Contestant("network alone", loops + int8, _ONE_PROCESS, "loop", command="network", most_clients=_FEW),
+        Contestant("bare loop", loops + int8, _ONE_PROCESS, "loop", command="work", most_clients=_FEW),
         Contestant(
             "barevision", (Arithmetic("auto", "auto"), *peers, *int8), _OWN, "barevision", health="/healthz /metrics"
         ),
@@ -126,8 +130,10 @@ def contestants(carried: set[str]) -> list[Contestant]:
             "bentoml serve --working-dir {here} --host 127.0.0.1 --port {port} --timeout 120 bentoml_server:Detector",
             "/livez",
         ),
-        Contestant("opencv loop", _TUTORIALS, (_ONE_PROCESS[0],), "loop", "opencv4", "darknet"),
-        Contestant("tutorial", _TUTORIALS, _PROCESSES, "server", "opencv4", gunicorn + "tutorial:app"),
+        Contestant("opencv loop", _TUTORIALS, (_ONE_PROCESS[0],), "loop", "opencv4", "darknet", most_clients=_FEW),
+        Contestant(
+            "tutorial", _TUTORIALS, _PROCESSES, "server", "opencv4", gunicorn + "tutorial:app", most_clients=_FEW
+        ),
     ]  # fmt: skip
 
 
