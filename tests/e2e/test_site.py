@@ -1,4 +1,7 @@
-"""site.yml on bare machines: a dry run, a deployment, a prediction, and again. The tests stand in that order."""
+"""site.yml on bare machines: a dry run, a deployment, a prediction, and again. The tests stand in that order.
+
+The first ones run all of it; later ones, most of them, the roles that they are about.
+"""
 
 from __future__ import annotations
 
@@ -167,7 +170,7 @@ def test_what_a_run_wrote_that_ended_before_its_handlers_is_taken_up(lab: Lab) -
         shows = [f"systemctl show --property StateChangeTimestampMonotonic {unit}" for unit in units]
         before = [lab.ssh(machine, show) for show in shows]
         lab.ssh(machine, f"sudo touch {' '.join(files[unit] for unit in units)}")
-        assert lab.playbook("site.yml", "--limit", machine).changed > 0
+        assert lab.playbook("site.yml", "--limit", machine, "--tags", "gunicorn,nginx").changed > 0
         assert all(lab.ssh(machine, show) != known for show, known in zip(shows, before, strict=True))
     again = lab.playbook("site.yml", "--limit", machine)
     assert again.changed == 0, again.output
@@ -179,8 +182,8 @@ def test_a_service_that_does_not_start_is_reported_with_its_journal(lab: Lab) ->
     for _ in range(2):
         # Also the second time, when there is nothing to write any more.
         with pytest.raises(AssertionError, match=r"(?s)barevision\.service is not ready on .*status=217/USER"):
-            lab.playbook("site.yml", "--limit", machine, "-e", "gunicorn_user=nobody-knows-it")
-    assert lab.playbook("site.yml", "--limit", machine).changed > 0
+            lab.playbook("site.yml", "--limit", machine, "--tags", "gunicorn", "-e", "gunicorn_user=nobody-knows-it")
+    assert lab.playbook("site.yml", "--limit", machine, "--tags", "gunicorn").changed > 0
     assert_answers_rightly(lab, machine)
 
 
@@ -191,12 +194,12 @@ def test_a_site_that_nginx_refuses_is_never_written(lab: Lab) -> None:
     before = lab.ssh(machine, digest)
     lab.ssh(machine, f"echo 'nonsense;' | sudo tee {own}")
     with pytest.raises(AssertionError, match=r'unknown\s+directive\s+\\*"nonsense'):
-        lab.playbook("site.yml", "--limit", machine, "-e", "nginx_port=8080")
+        lab.playbook("site.yml", "--limit", machine, "--tags", "nginx", "-e", "nginx_port=8080")
     assert lab.ssh(machine, digest) == before
     assert_answers_rightly(lab, machine)
     lab.ssh(machine, f"sudo rm {own}")
     lab.ssh(machine, "sudo nginx -t")
-    assert lab.playbook("site.yml", "--limit", machine).changed > 0
+    assert lab.playbook("site.yml", "--limit", machine, "--tags", "nginx").changed > 0
 
 
 def test_a_commit_that_answers_wrongly_never_serves(lab: Lab, tmp_path: Path) -> None:
@@ -211,7 +214,7 @@ def test_a_commit_that_answers_wrongly_never_serves(lab: Lab, tmp_path: Path) ->
     subprocess.run([*git, "commit", "--quiet", "--all", "--message", "Break the golden answer"], check=True)
 
     with pytest.raises(AssertionError, match="missing: elephant"):
-        lab.playbook(str(clone / "site.yml"), "--limit", machine)
+        lab.playbook(str(clone / "site.yml"), "--limit", machine, "--tags", "app")
 
     assert what_runs(lab, machine) == before
     assert_answers_rightly(lab, machine)
@@ -221,13 +224,14 @@ def test_a_model_of_ones_own_and_a_changed_setting_reach_the_service_and_go_back
     machine = MACHINES[0]
     changes = {"app_confidence": 0.99999, **FIXED_PLAN, "app_engine": "openvino"}
     own = json.dumps({"app_model": str(write_model(tmp_path / "mine")), **changes})
-    assert lab.playbook("site.yml", "--limit", machine, "-e", own).changed > 0
+    tags = ("--tags", "app,gunicorn")
+    assert lab.playbook("site.yml", "--limit", machine, *tags, "-e", own).changed > 0
     info = Client(url(lab, machine)).info()
     assert (info["model"]["name"], info["engine"]["name"]) == ("mine", "openvino")
     assert Client(url(lab, machine), retries=0).predict(GOLDEN.picture) == []
-    again = lab.playbook("site.yml", "--limit", machine, "-e", own)
+    again = lab.playbook("site.yml", "--limit", machine, *tags, "-e", own)
     assert again.changed == 0, again.output
-    assert lab.playbook("site.yml", "--limit", machine).changed > 0
+    assert lab.playbook("site.yml", "--limit", machine, *tags).changed > 0
     assert_answers_rightly(lab, machine)
     assert "mine" not in lab.ssh(machine, "sudo find /var/lib/barevision -name '*mine*.onnx' -or -path '*/own/*'")
 
@@ -237,15 +241,16 @@ def test_changed_units_are_applied(lab: Lab) -> None:
     show = "systemctl show --property TimeoutStopUSec,Listen,NeedDaemonReload barevision.service barevision.socket"
     before = lab.ssh(machine, show)
     path = "/run/barevision/other.sock"
+    tags = ("--tags", "gunicorn,nginx")
     changes = ("-e", "gunicorn_graceful_timeout=7", "-e", f"gunicorn_socket={path}")
-    assert lab.playbook("site.yml", "--limit", machine, *changes).changed > 0
+    assert lab.playbook("site.yml", "--limit", machine, *tags, *changes).changed > 0
     changed = lab.ssh(machine, show)
     assert "TimeoutStopUSec=17s" in changed
     assert f"Listen={path} (Stream)" in changed
     assert "NeedDaemonReload=yes" not in changed
     assert f"unix:{path}" in lab.ssh(machine, "cat /etc/nginx/sites-available/barevision")
     assert_answers_rightly(lab, machine)
-    assert lab.playbook("site.yml", "--limit", machine).changed > 0
+    assert lab.playbook("site.yml", "--limit", machine, *tags).changed > 0
     assert lab.ssh(machine, show) == before
     assert_answers_rightly(lab, machine)
 
@@ -271,7 +276,7 @@ def test_a_reload_brings_another_model_unless_it_cannot_serve(lab: Lab) -> None:
     lab.ssh(machine, f"sudo runuser -u barevision -- {command} --models-dir /var/lib/barevision/models")
     lab.ssh(machine, "sudo systemctl reload barevision")
     wait_until(lambda: sees() == [256, 256], "the other size serves", 120)
-    assert lab.playbook("site.yml", "--limit", machine).changed > 0
+    assert lab.playbook("site.yml", "--limit", machine, "--tags", "app,gunicorn").changed > 0
     assert sees() == before
     assert_answers_rightly(lab, machine)
 
@@ -320,7 +325,7 @@ def test_what_is_damaged_is_named_and_made_again(lab: Lab) -> None:
     lab.ssh(machine, f"{files} -not -name '*.pyc' -exec truncate --size 0 {{}} +")
     lab.ssh(machine, "sudo sh -c 'rm /opt/barevision/current/env/lib/python3*/site-packages/flask/app.py'")
 
-    dry = lab.playbook("site.yml", "--check", "--diff", "--limit", machine)
+    dry = lab.playbook("site.yml", "--check", "--diff", "--limit", machine, "--tags", "app")
     assert dry.changed > 0
     for path in (model, "app/barevision/serving/wsgi.py"):
         assert path in dry.output
@@ -337,7 +342,7 @@ def test_a_service_that_hangs_is_restarted(lab: Lab) -> None:
     """As one does whose run ended between the restart and its readiness."""
     machine = MACHINES[0]
     signal_service(lab, machine, "STOP")
-    run = lab.playbook("site.yml", "--limit", machine, "-e", "gunicorn_ready_timeout=5", "--skip-tags", "smoke")
+    run = lab.playbook("site.yml", "--limit", machine, "--tags", "gunicorn", "-e", "gunicorn_ready_timeout=5")
     assert run.changed > 0
     assert_answers_rightly(lab, machine)
 
