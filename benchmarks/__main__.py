@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import get_args
 
 from barevision import engines
-from barevision.errors import ModelError
-from benchmarks import ceiling, machine, report
+from barevision.errors import ModelError, QuantizingError
+from benchmarks import accuracy, ceiling, machine, report
 from benchmarks.contestants import CORES, Arithmetic, Contestant, Tuning, contestants, running
 from benchmarks.environments import BUILD, ROOT
 from benchmarks.measuring import Amount, agreement, closed, measured
@@ -90,6 +90,8 @@ class Benchmark:
         networks = list(self._networks())
         if any(contestant.name == "network alone" for contestant in self._contestants):
             self._measure_ceilings()
+        if not self._arguments.quick:
+            self._measure_accuracies(networks)
         todo = [
             (network, round_number, contestant, arithmetic)
             for round_number in range(self._arguments.rounds)
@@ -183,6 +185,17 @@ class Benchmark:
                 self._references[network.name] = reference.ask({"answers": [str(photo) for photo in photos]})
         pairs = [agreement(*pair) for pair in zip(self._references[network.name], answers, strict=False)]
         return sum(matched for matched, _ in pairs), sum(count for _, count in pairs)
+
+    def _measure_accuracies(self, networks: list[Network]) -> None:
+        for network in networks:
+            key = {"accuracy": network.name}
+            if network.weights == "real" and self._run.find(key) is None:
+                try:
+                    rows = accuracy.measured(network)
+                except (MissingError, QuantizingError) as error:
+                    print(f"skipped: {error}", flush=True)
+                    return
+                self._run.add(key | {"by_precision": rows})
 
     def _measure_ceilings(self) -> None:
         """The rate of large convolutions, in floating-point or integer operations a second, for each precision."""

@@ -41,7 +41,15 @@ def write(lines: Sequence[dict], name: str, folder: Path, with_readme: bool) -> 
 
 def aggregated(lines: Iterable[dict]) -> dict:
     """All rounds as one: of each number [median, least, largest]; statuses, "sent" and "lost" are sums."""
-    results: dict = {"machine": {}, "arguments": {}, "networks": {}, "missing": {}, "ceilings": {}, "rows": []}
+    results: dict = {
+        "machine": {},
+        "arguments": {},
+        "networks": {},
+        "missing": {},
+        "ceilings": {},
+        "accuracies": {},
+        "rows": [],
+    }
     rounds: dict[tuple, list[list[dict]]] = {}
     failed: dict[tuple, str] = {}
     for line in lines:
@@ -54,6 +62,8 @@ def aggregated(lines: Iterable[dict]) -> dict:
             results["missing"].pop(line["network"], None)
         elif "ceiling" in line:
             results["ceilings"][line["ceiling"]] = max(line["rates"].values())
+        elif "accuracy" in line:
+            results["accuracies"][line["accuracy"]] = line["by_precision"]
         elif "results" in line:
             key = (line["network"], line["contestant"], line["arithmetic"])
             rounds.setdefault((*key, line["tuning"]), []).append(line["results"])
@@ -125,6 +135,11 @@ def markdown(results: dict, name: str, plots: Sequence[str]) -> str:
                 f"![{network}: {Path(plot).stem.rpartition('-')[2]}]({plot})"
                 for plot in plots
                 if f"-{network}-" in plot
+            ),
+            *(
+                ["### Accuracy", _accuracies(results["accuracies"][network])]
+                if network in results["accuracies"]
+                else []
             ),
             "### Answers a second, by clients (640x480)",
             _by_clients(rows, lambda load: _spread(load["rate"])),
@@ -230,6 +245,17 @@ def _ceilings(results: dict) -> str:
         *(f"{network} alone: share (a second)" for network in results["networks"]),
     ]
     return table(head, rows)
+
+
+def _accuracies(by_precision: Sequence[dict]) -> str:
+    rows = [
+        [row["precision"], f"{row['map50']:.2f}", f"{row['map50_95']:.2f}", f"{row['agreement']:.1%}"]
+        for row in by_precision
+    ]
+    note = (
+        "On the tests' photos with labels, with few bits computed by OpenVINO; as `barevision models quantize` counts."
+    )
+    return f"{table(['precision', 'mAP50', 'mAP50-95', 'boxes that f32 finds'], rows)}\n\n{note}"
 
 
 def _by_clients(rows: Sequence[dict], cell: Callable[[dict], str]) -> str:

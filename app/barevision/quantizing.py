@@ -186,7 +186,7 @@ def split_pictures(pictures: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     return [picture for picture in pictures if picture not in set(kept)], kept
 
 
-class _Judge:
+class Judge:
     """Measures a model's quantized forms on the same pictures, beside the model in f32."""
 
     def __init__(self, exact: Detector, pictures: Sequence[Path], labels: Path | None) -> None:
@@ -251,7 +251,7 @@ def quantize(
         raise QuantizingError(f"{output} is there already; remove it, or name another folder with --output")
     calibration = _evenly(calibration, _MOST_CALIBRATION_PICTURES)
     say(f"asking the model in f32 about {len(pictures)} pictures that are not calibrated with")
-    judge = _Judge(exact, pictures, labels)
+    judge = Judge(exact, pictures, labels)
     network = _readable(onnx.load(exact.model.path), exact.model)
 
     tries: list[tuple[Judgement, Detector, str]] = []
@@ -429,10 +429,10 @@ def _make_unsigned(graph: onnx.GraphProto) -> None:
 def _score(exact: Detector, calibration: Sequence[Path], labels: Path | None, folder: Path, say: Say) -> _Score:
     """On pictures that are calibrated with, so that those to measure with stay unseen."""
     try:
-        judge = _Judge(exact, calibration, labels)
+        judge = Judge(exact, calibration, labels)
     except LabelsError:
         say("  the pictures to calibrate with have no labels, so boxes are compared with those of f32")
-        judge = _Judge(exact, calibration, None)
+        judge = Judge(exact, calibration, None)
 
     end = time.monotonic() + _FINDING_SECONDS
 

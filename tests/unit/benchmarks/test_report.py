@@ -53,6 +53,12 @@ def test_the_readme_table_is_per_core_and_beside_the_best_peer(results):
     assert "Some Processor, 2 cores" in lines[-1]
 
 
+def test_accuracy_stands_beside_each_precision():
+    row = {"precision": "bf16", "agreement": 0.989, "map50": 42.31, "map50_95": 21.52}
+    results = report.aggregated([{"accuracy": "net", "by_precision": [row]}])
+    assert "| bf16 | 42.31 | 21.52 | 98.9% |" in report._accuracies(results["accuracies"]["net"])
+
+
 def test_barevision_is_held_against_the_loop_and_the_best_peer(results):
     assert report._compared(results["rows"]).splitlines()[2] == (
         "| onnxruntime f32 | 8 | 50.0 | 50% | fastapi: 2.00 | 1.00 | - |"
