@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from barevision.api import create_app
-from barevision.api.admission import Admission, Turn, is_machines_own
+from barevision.api.admission import Admission, Ticket, Turn, is_machines_own
 from barevision.detector import Detector
 from barevision.errors import BusyError
 from barevision.serving import gunicorn_conf
@@ -198,6 +198,17 @@ def test_the_machine_itself_is_never_refused(app: Flask, picture: bytes, sender:
     environ = {"REMOTE_ADDR": "192.0.2.1", **refused(99), **sender}
     response = app.test_client().post("/predict", data=picture, environ_overrides=environ)
     assert response.status_code == (200 if is_own else 503)
+
+
+def test_a_request_that_is_let_in_though_refused_gives_its_turn_back() -> None:
+    admission = Admission(1, 1000, max_wait=0.01)
+    ticket = Ticket(arrived=0, expected_wait=99, refusal="a turn would come in 99 seconds")
+    with admission.turn(ticket):
+        assert admission.predicting == 1
+    admission.leave(ticket)
+    assert (admission.predicting, admission.waiting) == (0, 0)
+    with turn(admission):
+        pass
 
 
 def test_turns_are_as_many_as_were_said_and_are_given_back_whatever_happens() -> None:

@@ -109,12 +109,14 @@ class Admission:
     def leave(self, ticket: Ticket) -> None:
         """Ends the turn of `ticket` and frees its place; once, however often it is called."""
         with self._lock:
-            if ticket.refusal or ticket.has_left:
+            if ticket.has_left:
                 return
             ticket.has_left = True
+        # One that was refused may have a turn all the same: the machine's own.
         self.end_turn(ticket)
-        with self._lock:
-            self._inside -= 1
+        if not ticket.refusal:
+            with self._lock:
+                self._inside -= 1
 
     def call(self, ticket: Ticket, begin: Callable[[], None]) -> None:
         """Calls `begin` when it is the turn of `ticket`: now, or from the thread in which another turn ends."""
