@@ -33,7 +33,10 @@ from barevision.settings import load_settings
 @click.option("--reload", "reloads", is_flag=True, help="Start anew when Barevision's code changes.")
 @click.option("--production", is_flag=True, help="Serve with Gunicorn and a VM's settings for it.")
 def serve(model: str | None, host: str, port: int, reloads: bool, production: bool) -> None:
-    """Serves on this machine, for trying out unless --production is given."""
+    """Serves on this machine, for trying out unless --production is given.
+
+    Put NGINX before it where strangers can reach it, as the roles do: clients that send slowly keep its threads.
+    """
     if reloads and production:
         raise click.UsageError("--reload is for development; --production keeps the code that it started with")
     if reloads:

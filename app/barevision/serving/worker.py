@@ -90,8 +90,9 @@ class Worker(ThreadWorker):
     def enqueue_req(self, conn: TConn) -> None:
         """Gives a connection to whoever answers its next request, or waits for the request without a thread."""
         conn.ticket = None
-        conn.is_read = False
         begin = _first_letter(conn)
+        # Whether nothing more is expected of the client.
+        conn.is_read = begin == b""
         if begin is None:
             conn.timeout = time.monotonic() + DEFAULT_WORKER_DATA_TIMEOUT
             self.pending_conns.append(conn)
@@ -127,12 +128,14 @@ class Worker(ThreadWorker):
         while conn is not None and not self._has_ended:
             try:
                 keeps_alive = self.handle(conn)
-            except Exception:
+            # What the app raises to end a process must not take a turn with it.
+            except BaseException:
                 _log.exception("a connection failed")
                 keeps_alive = False
             self._thread.next = None
             if conn.ticket is not None:
-                self._thread.is_free = True
+                # Those that refuse are kept for that.
+                self._thread.is_free = not conn.ticket.refusal
                 self._admission.leave(conn.ticket)
                 self._thread.is_free = False
             self._finish(conn, keeps_alive)
@@ -145,19 +148,40 @@ class Worker(ThreadWorker):
             future = Future()
             future.set_result(keeps_alive)
             self.method_queue.defer(self.finish_request, conn, future)
-        elif conn.is_read:
+        elif conn.is_read and not _first_letter(conn):
             self._close(conn)
         else:
-            # The client may be sending still. It would lose the answer, which says what is wrong, if it could not.
-            with contextlib.suppress(RuntimeError):
-                self._refusals.submit(self._close, conn, graceful=True)
+            self.method_queue.defer(self._linger, conn)
 
-    def _close(self, conn: TConn, graceful: bool = False) -> None:
-        conn.close(graceful)
+    def _close(self, conn: TConn) -> None:
+        conn.close()
         self._closed.append(conn)
         # Nothing waits for the count, except where no connection more is taken in before one has ended.
         if not (self.alive and self._accepting):
             self.method_queue.defer(lambda: None)
+
+    def _linger(self, conn: TConn) -> None:
+        """Waits for the client's end without a thread, but not for long.
+
+        A connection that is closed while its client sends takes the answer from it, which says what is wrong.
+        """
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.setblocking(False)
+        except OSError:
+            self._close(conn)
+            return
+        conn.timeout = time.monotonic() + DEFAULT_WORKER_DATA_TIMEOUT
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
+
+    def _drain(self, conn: TConn, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            if sock.recv(_SMALL_ANSWER):
+                return
+        self.poller.unregister(sock)
+        self.pending_conns.remove(conn)
+        self._close(conn)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Waits for connections, requests and what other threads have to say, at most `timeout` seconds."""

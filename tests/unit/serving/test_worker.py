@@ -50,12 +50,12 @@ wsgi_app.extensions = {"barevision": SimpleNamespace(admission=Admission(turns=1
 
 
 def _slowly(environ: dict) -> Iterable[bytes]:
-    """A prediction that takes a tenth of a second, or its refusal at once."""
+    """A prediction that takes a tenth of a second, or a whole one, or its refusal at once."""
     ticket, admission = environ["barevision.ticket"], wsgi_app.extensions["barevision"].admission
     if ticket.refusal:
         return [b"refused".ljust(len(BODY))]
     with admission.turn(ticket):
-        time.sleep(0.1)
+        time.sleep(1 if environ["PATH_INFO"] == "/slower" else 0.1)
     return [b"predicted".ljust(len(BODY))]
 
 
@@ -73,7 +73,7 @@ def path(tmp_path: Path) -> Iterator[Path]:
     body.write_bytes(BODY)
     command = [sys.executable, "-m", "gunicorn", "--bind", f"unix:{path}"]
     options = ["--worker-class", "barevision.serving.worker.Worker", "--no-control-socket", "--threads", "2"]
-    options += ["--graceful-timeout", "1", "--timeout", "300"]
+    options += ["--graceful-timeout", "1", "--timeout", "300", "--worker-connections", "100"]
     options += [f"{__name__.rpartition('.')[2]}:wsgi_app"]
     environment = {
         **os.environ,
@@ -188,11 +188,20 @@ def test_a_connection_that_sends_nothing_takes_no_thread_and_is_closed(path: Pat
 def test_a_turn_is_taken_in_the_thread_of_the_one_before_it(path: Path) -> None:
     with contextlib.ExitStack() as stack:
         waiting = [stack.enter_context(connect(path)) for _ in range(20)]
-        send(waiting[0], "/slow", "POST")
+        send(waiting[0], "/slower", "POST")
         for connection in waiting[1:]:
             send(connection, "/thread", "POST")
         assert receive(waiting[0]).strip() == b"predicted"
         assert len({receive(connection) for connection in waiting[1:]}) == 1
+
+
+@pytest.mark.parametrize("header", ["", "Connection: close\r\n"])
+def test_connections_that_ended_leave_their_places_to_others(path: Path, header: str) -> None:
+    """A worker of these tests takes in 100 at once."""
+    for _ in range(150):
+        with connect(path) as connection:
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: localhost\r\n{header}\r\n".encode())
+            assert receive(connection) == BODY
 
 
 @pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1", b"POST / HTTP/1.1", b"no request at all"])
