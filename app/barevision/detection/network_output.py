@@ -59,7 +59,8 @@ def to_rows(output: np.ndarray, head: Head, input_size: tuple[int, int], classes
         case "yolov5":
             return np.concatenate([output[:, :4] / sides, output[:, 5:] * output[:, 4:5]], axis=1)
         case "yolov8":
-            return np.concatenate([output[:4].T / sides, output[4:].T], axis=1)
+            # Left in the network's order, in which they are searched fastest.
+            return np.concatenate([output[:4] / sides[:, None], output[4:]]).T
         case "yolox":
             corners, strides = np.split(cells(input_size, yolox_strides(len(output), input_size)), [2], axis=1)
             centres = (output[:, :2] + corners) * strides

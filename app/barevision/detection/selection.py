@@ -55,17 +55,17 @@ def select_detections(
     :param labels: one a class.
     :returns: most confident first.
     """
-    scores = rows[:, 4:]
-    classes = scores.argmax(axis=1)
-    confidences = scores[np.arange(len(rows)), classes]
-    is_candidate = confidences > selection.confidence
+    rows = rows[(rows[:, 4:] > selection.confidence).any(axis=1)]
+    classes = rows[:, 4:].argmax(axis=1)
     if selection.classes is not None:
-        is_candidate &= np.isin(classes, [n for n, label in enumerate(labels) if label in selection.classes])
-    candidates = np.flatnonzero(is_candidate)
-    if len(candidates) > _MAX_CANDIDATES:
-        candidates = candidates[np.argsort(-confidences[candidates], kind="stable")[:_MAX_CANDIDATES]]
-    classes, confidences = classes[candidates], confidences[candidates]
-    boxes = _pixel_boxes(rows[candidates, :4], image_size)
+        wanted = [number for number, label in enumerate(labels) if label in selection.classes]
+        is_wanted = np.isin(classes, wanted)
+        rows, classes = rows[is_wanted], classes[is_wanted]
+    confidences = rows[np.arange(len(rows)), 4 + classes]
+    if len(rows) > _MAX_CANDIDATES:
+        most = np.argsort(-confidences, kind="stable")[:_MAX_CANDIDATES]
+        rows, classes, confidences = rows[most], classes[most], confidences[most]
+    boxes = _pixel_boxes(rows[:, :4], image_size)
 
     if selection.per_class_nms:
         thresholds = (selection.confidence, selection.nms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -67,6 +68,13 @@ def test_a_line_of_one_pixel_does_not_vanish(fit: Fit) -> None:
 def test_a_stretched_image_needs_no_mapping_back() -> None:
     rows = np.random.default_rng(0).random((4, 7), np.float32)
     assert to_image_rows(rows, (120, 160), (64, 96), "stretch") is rows
+
+
+@pytest.mark.parametrize("image_size", [(480, 640), (64, 96), (37, 1001)])
+def test_the_blob_is_opencvs_to_the_last_bit(image_size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*image_size, 3), np.uint8)
+    theirs = cv2.dnn.blobFromImage(image, 1 / 255, (96, 64), swapRB=True, crop=False)
+    np.testing.assert_array_equal(to_blob(image, (64, 96), "stretch"), theirs)
 
 
 def test_the_blob_is_stretched_rgb() -> None:
