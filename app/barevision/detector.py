@@ -35,9 +35,9 @@ from barevision.errors import (
     shortened,
 )
 from barevision.models.catalogue import find_source
-from barevision.models.download import Progress
 from barevision.models.golden import asked_confidence
 from barevision.models.prepare import PreparedModel, prepare
+from barevision.models.source import Progress
 from barevision.objects import Detection
 from barevision.pictures.decode import decode_reduced
 from barevision.settings import Settings

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import onnx
 from onnx import TensorProto, helper
 
-from barevision.darknet import boxes, layers
+from barevision.darknet import CONVERTER_VERSION, boxes, layers
 from barevision.darknet.builder import Feature, Graph
 from barevision.darknet.config import Section
 from barevision.darknet.weights import Weights
@@ -44,9 +44,6 @@ _WRITERS: dict[str, Callable[[Graph, Section, Feature], Feature]] = {
     "Gaussian_yolo": boxes.gaussian_yolo,
     "region": boxes.region,
 }
-
-# Part of a prepared model's name: raise it whenever the same .cfg and .weights give another graph.
-CONVERTER_VERSION = 4
 
 # Opset 13 is the newest that every engine here reads in full.
 _OPSET = 13

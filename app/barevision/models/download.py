@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import requests
@@ -11,16 +10,13 @@ from filelock import FileLock, Timeout
 
 from barevision.errors import ModelError
 from barevision.models.files import put_in_place
-from barevision.models.source import ModelFile, file_sha256
+from barevision.models.source import ModelFile, Progress, file_sha256
 
 _CHUNK = 1 << 18
 # The most that is fetched where nobody says how large the file is.
 _LARGEST = 2**30
 # Seconds to connect, and between two chunks.
 _TIMEOUT = (10, 60)
-
-#: Called with (file name, bytes there, bytes in all or None where the server doesn't say) as a download proceeds.
-Progress = Callable[[str, int, int | None], None]
 
 
 def download(file: ModelFile, folder: Path, progress: Progress | None = None) -> Path:

@@ -9,7 +9,6 @@ tools/export_onnx.py.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from onnx import TensorProto
 from barevision.detection.network_output import Head, to_rows
 from barevision.errors import EngineError, ModelError
 from barevision.models.names import names_in_text, read_names
+from barevision.models.network import Network
 from barevision.models.onnx_graph import (
     answer_before_suppression,
     answer_in_batch,
@@ -33,9 +33,6 @@ from barevision.models.onnx_graph import (
 from barevision.models.onnx_head import read_literal, recognize_head
 from barevision.network_limits import LARGEST_OUTPUT, LARGEST_SIDE
 
-#: Part of a prepared model's name: raise it whenever the same .onnx gives another prepared file or head.
-READER_VERSION = 2
-
 #: In a file's metadata: its head as JSON, where nothing is to be recognized any more.
 HEAD_KEY = "barevision_head"
 
@@ -44,22 +41,6 @@ _MAX_BYTES = 2**30
 _MAX_NODES = 20_000
 _MAX_CLASSES = 10_000
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
-
-
-@dataclass(frozen=True)
-class Network:
-    """A detector as one ONNX file, and how to use it.
-
-    :ivar data: the file for the engines, every side of the input a fixed number.
-    :ivar labels: one name a class.
-    :ivar head: what its answer means.
-    :ivar quantized: whether its convolutions take whole numbers of 8 bits.
-    """
-
-    data: bytes
-    labels: list[str]
-    head: Head
-    quantized: bool = False
 
 
 def read_onnx_file(path: Path, size: tuple[int, int] | None = None, names: Path | None = None) -> Network:

@@ -16,18 +16,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from barevision.darknet.config import parse_config
-from barevision.darknet.graph import CONVERTER_VERSION, build_model, input_fit
-from barevision.darknet.weights import Weights
+from barevision.darknet import CONVERTER_VERSION
 from barevision.detection.network_output import Head
 from barevision.errors import ModelError
-from barevision.models.download import Progress
+from barevision.models import READER_VERSION
 from barevision.models.files import write_whole
 from barevision.models.golden import Golden
-from barevision.models.names import read_names
-from barevision.models.onnx_file import READER_VERSION, Network, read_onnx_file
-from barevision.models.source import ModelSource, file_sha256
-from barevision.models.store import pull
+from barevision.models.network import Network
+from barevision.models.source import ModelSource, Progress, file_sha256
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,11 @@ def prepare(source: ModelSource, models: Path, progress: Progress | None = None)
             f"{path} is damaged: it, or the .json beside it, is not as it was written. Whoever may write there makes "
             "it again with 'barevision models prepare'; a deployment's next run does."
         )
-    network = _read_network(source, pull(source, models, progress))
+    # Imported here because a service whose model is prepared needs neither ONNX nor requests, which take 24 MB.
+    from barevision.models.convert import convert
+    from barevision.models.store import pull
+
+    network = convert(source, pull(source, models, progress))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The manifest comes last: without it the ONNX file counts as not there.
@@ -131,19 +131,3 @@ def _read_manifest(path: Path) -> _Meaning | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return meaning if is_whole else None
-
-
-def _read_network(source: ModelSource, folder: Path) -> Network:
-    """The network in the files of `source`, which have to be what they were when the model was asked for."""
-    paths = {part: folder / file.name for part, file in source.files.items()}
-    for part, path in paths.items():
-        sha256 = file_sha256(path)
-        if sha256 != source.files[part].sha256:
-            raise ModelError(f"{path} changed: sha256 {sha256}, expected {source.files[part].sha256}")
-    if "onnx" in paths:
-        return read_onnx_file(paths["onnx"], source.input_size, paths.get("names"))
-    labels = read_names(paths["names"])
-    # Only comments are anything but ASCII, and people write them in their own language's encoding.
-    sections = parse_config(paths["cfg"].read_bytes().decode("utf-8-sig", "replace"), paths["cfg"].name)
-    model = build_model(sections, Weights(paths["weights"]), labels, source.input_size)
-    return Network(model.SerializeToString(), labels, Head(fit=input_fit(sections)))

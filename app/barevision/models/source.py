@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from barevision.errors import ModelError
 from barevision.models.golden import Golden
 from barevision.models.names import names_beside
+
+#: Called with (file name, bytes there, bytes in all or None where the server doesn't say) as a download proceeds.
+Progress = Callable[[str, int, int | None], None]
 
 #: A model's name, which is a folder's in the models directory.
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}", re.ASCII)

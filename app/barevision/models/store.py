@@ -7,9 +7,9 @@ from pathlib import Path
 
 from barevision.errors import ModelError
 from barevision.models.catalogue import EMBEDDED, EMBEDDED_FOLDER
-from barevision.models.download import Progress, download, is_fetched_into
+from barevision.models.download import download, is_fetched_into
 from barevision.models.pins import Pin, write_pin
-from barevision.models.source import ModelSource
+from barevision.models.source import ModelSource, Progress
 
 
 def is_downloaded(source: ModelSource, models: Path) -> bool:

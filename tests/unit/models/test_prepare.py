@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,16 @@ def test_preparing_twice_converts_once(tmp_path: Path) -> None:
     assert second.labels == ["cat", "dog"]
     assert second.path.stat().st_mtime_ns == before.st_mtime_ns
     assert sorted(path.suffix for path in second.path.parent.iterdir()) == [".json", ".onnx"]
+
+
+def test_what_prepares_is_not_loaded_to_serve_what_is_prepared(tmp_path: Path) -> None:
+    prepare(find_source("roadsigns"), tmp_path)
+    code = "import sys, barevision.serving.wsgi; print({'onnx', 'requests'} & set(sys.modules))"
+    plan = {"BAREVISION_ENGINE": "onnxruntime", "BAREVISION_PRECISION": "f32", "BAREVISION_THREADS": "1"}
+    environment = {**os.environ, **plan, "BAREVISION_MODELS_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 def test_other_weights_are_another_model(tmp_path: Path) -> None:
