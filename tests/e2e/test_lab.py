@@ -66,7 +66,7 @@ def test_machines_come_back_after_their_own_reboot(lab: Lab) -> None:
     for machine, boot in boots.items():
         wait_until(partial(has_booted_again, lab, machine, boot), f"{machine} comes back", 120)
         state = lab.ssh(machine, "systemctl is-system-running --wait; systemctl --failed --no-legend --plain; true")
-        assert state == "running"
+        assert state == "running", lab.ssh(machine, "sudo journalctl --boot --priority=warning --no-pager")
         lab.ssh(machine, "test -e stays")
     assert lab.up().changed == 0
 
