@@ -37,8 +37,9 @@ def measured(network: Network) -> list[dict]:
 
 
 def _loaded(network: Network, engine: str, precision: str) -> Detector:
-    settings = {"models_dir": str(MODELS), "engine": engine, "precision": precision, "threads": 1}
-    return load_detector(load_settings(model=network.reference, **settings))
+    return load_detector(
+        load_settings(model=network.reference, models_dir=str(MODELS), engine=engine, precision=precision, threads=1)
+    )
 
 
 def _row(precision: str, agreement: float, map50: float, map50_95: float) -> dict:

@@ -29,7 +29,9 @@ def to_blob(image: np.ndarray, size: tuple[int, int], fit: Fit) -> np.ndarray:
         inner = cv2.resize(image, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR)
         _write_rgb(inner, blob[0, :, top : top + inner_height, left : left + inner_width])
         return blob
-    if fit in ("letterbox", "yolox"):
+    if fit == "stretch":
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    else:
         _, (inner_height, inner_width), (top, left) = _letterbox(image.shape[:2], size, fit)
         if image.shape[:2] != (inner_height, inner_width):
             image = cv2.resize(image, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR)
@@ -37,8 +39,6 @@ def to_blob(image: np.ndarray, size: tuple[int, int], fit: Fit) -> np.ndarray:
         image = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=_GREY)
     if fit == "yolox":
         return cv2.dnn.blobFromImage(image)
-    if fit == "stretch":
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     blob = np.empty((1, 3, height, width), np.float32)
     _write_rgb(image, blob[0])
     return blob

@@ -75,7 +75,7 @@ def prepare(source: ModelSource, models: Path, progress: Progress | None = None)
             f"{path} is damaged: it, or the .json beside it, is not as it was written. Whoever may write there makes "
             "it again with 'barevision models prepare'; a deployment's next run does."
         )
-    # Imported here because a service whose model is prepared needs neither ONNX nor requests, which take 24 MB.
+    # Imported here because a service whose model is prepared needs neither ONNX nor requests, which take 12 MB.
     from barevision.models.convert import convert
     from barevision.models.store import pull
 

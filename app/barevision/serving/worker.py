@@ -15,7 +15,8 @@ NGINX also takes a connection for dead if it is closed before NGINX could send t
 which need no body, are sent only once the body has arrived.
 
 Gunicorn's poller, which takes new connections in, waits up to two seconds for each client to close after its last
-answer. Here the thread that answered ends the connection.
+answer. Here the thread that answered ends the connection, and only one whose client may still be sending is waited
+for: by the poller, which takes others in meanwhile.
 
 What Gunicorn refuses itself, because it is no request or one with too large a header, is answered in the app's form.
 
@@ -75,8 +76,7 @@ class Worker(ThreadWorker):
         self._refusals = ThreadPoolExecutor(2, thread_name_prefix="refusal")
         # Those whose turn has not come.
         self._waiting: set[TConn] = set()
-        # The connection, if any, that goes on in this thread.
-        self._thread = threading.local()
+        self._thread = _Thread()
         # Those that other threads ended, until the poller's thread, which alone counts connections, has counted them.
         self._closed: deque[TConn] = deque()
         self._has_ended = False
@@ -113,7 +113,7 @@ class Worker(ThreadWorker):
 
     def _begin_turn(self, conn: TConn) -> None:
         self._waiting.discard(conn)
-        if getattr(self._thread, "is_free", False):
+        if self._thread.ends_turn:
             self._thread.next = conn
         else:
             self._submit(self._predictions, conn)
@@ -124,7 +124,7 @@ class Worker(ThreadWorker):
             pool.submit(self._answer, conn)
 
     def _answer(self, conn: TConn | None) -> None:
-        """Answers the connection's request, and then those whose turn comes when this thread ends another's."""
+        """Answers the connection's request, and then one by one those whose turn begins as the last one's ends."""
         while conn is not None and not self._has_ended:
             try:
                 keeps_alive = self.handle(conn)
@@ -134,10 +134,10 @@ class Worker(ThreadWorker):
                 keeps_alive = False
             self._thread.next = None
             if conn.ticket is not None:
-                # Those that refuse are kept for that.
-                self._thread.is_free = not conn.ticket.refusal
+                # Threads that refuse are kept for that.
+                self._thread.ends_turn = not conn.ticket.refusal
                 self._admission.leave(conn.ticket)
-                self._thread.is_free = False
+                self._thread.ends_turn = False
             self._finish(conn, keeps_alive)
             conn = self._thread.next
 
@@ -145,6 +145,7 @@ class Worker(ThreadWorker):
         if self._has_ended:
             return
         if keeps_alive:
+            # Gunicorn's poller waits for the next request. It wants the answer's end as a future.
             future = Future()
             future.set_result(keeps_alive)
             self.method_queue.defer(self.finish_request, conn, future)
@@ -242,6 +243,17 @@ class Worker(ThreadWorker):
             return keeps_alive
         finally:
             conn.sock = sock
+
+
+class _Thread(threading.local):
+    """What the thread that reads it is about.
+
+    :ivar ends_turn: whether it is just ending a turn, so that it can go on with whoever has it next.
+    :ivar next: the connection of that one.
+    """
+
+    ends_turn = False
+    next: TConn | None = None
 
 
 class _BufferedSocket:
