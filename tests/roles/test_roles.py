@@ -135,6 +135,15 @@ def test_the_example_inventory_shows_every_default() -> None:
         assert {name: shown.get(name) for name in settable} == settable
 
 
+def test_a_variable_of_the_example_inventory_is_set_by_taking_its_mark_away() -> None:
+    text = (ROOT / "inventory" / "example" / "hosts.yml").read_text("utf-8")
+    names = re.findall(r"^    # ([a-z_0-9]+): \S", text, re.MULTILINE)
+    assert len(names) > 40
+    for name in names:
+        inventory = yaml.safe_load(text.replace(f"    # {name}:", f"    {name}:"))
+        assert name in inventory["barevision"]["vars"]
+
+
 @pytest.mark.parametrize("role", SITE_ROLES)
 def test_the_example_inventory_describes_a_variable_as_its_role_does(role: str) -> None:
     text = (ROOT / "inventory" / "example" / "hosts.yml").read_text("utf-8")
