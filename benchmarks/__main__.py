@@ -10,9 +10,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
-from barevision import engines
+from barevision.engines.processor import this_processor
 from barevision.errors import ModelError, QuantizingError
 from benchmarks import accuracy, ceiling, machine, report
 from benchmarks.contestants import CORES, Arithmetic, Contestant, Tuning, contestants, running
@@ -73,10 +72,10 @@ class Benchmark:
 
     def __init__(self, arguments: argparse.Namespace, run: Run) -> None:
         self._arguments, self._run = arguments, run
-        carried = machine.carried_precisions(set(get_args(engines.Precision)))
-        if arguments.quick:
+        carried = {*this_processor().precisions} & {"bf16"}
+        if not arguments.quick:
             # Quantizing alone takes minutes.
-            carried -= {"int8"}
+            carried |= {"int8"}
         everybody = contestants(carried)
         self._contestants = [one for one in everybody if not arguments.only or one.name in arguments.only]
         self._precisions = sorted({"f32", *carried})
