@@ -17,7 +17,7 @@ import numpy as np
 import openvino
 import pytest
 
-from barevision.engines import ENGINES, EngineName, Plan, Precision, load_engine, onnx_runtime
+from barevision.engines import ENGINES, EngineName, Plan, Precision, load_engine, onnx_runtime, open_vino
 from barevision.engines.onnx_runtime import answer_shapes
 from barevision.errors import EngineError
 from tests.support.darknet_files import TINY_CFG, build
@@ -47,6 +47,19 @@ def test_threads_get_the_answers_for_their_own_images(tmp_path: Path, name: Engi
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(engine.infer, many))
     np.testing.assert_array_equal(answers, expected)
+
+
+def test_openvino_answers_the_same_whether_streams_have_a_network_each_or_share_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, path = Plan("openvino", streams=2), write_network(tmp_path / "tiny.onnx", build(TINY_CFG))
+    each = load_engine(plan, path)
+    monkeypatch.setattr(open_vino, "_SMALL_BYTES", path.stat().st_size - 1)
+    shared = load_engine(plan, path)
+    assert each.plan.streams == shared.plan.streams == 2
+    many = blobs(100)
+    with ThreadPoolExecutor(8) as pool:
+        np.testing.assert_array_equal(list(pool.map(each.infer, many)), list(pool.map(shared.infer, many)))
 
 
 @pytest.mark.parametrize("name", ENGINES)
