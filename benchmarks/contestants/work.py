@@ -66,7 +66,12 @@ def _openvino(task: dict):
     sys.modules["openvino.tools.ovc"] = None
     import openvino
 
-    settings = {"NUM_STREAMS": task["streams"], "INFERENCE_NUM_THREADS": task["streams"] * task["threads"]}
+    settings = {
+        "NUM_STREAMS": task["streams"],
+        "INFERENCE_NUM_THREADS": task["streams"] * task["threads"],
+        # Else all processes bind themselves to the same core.
+        "ENABLE_CPU_PINNING": False,
+    }
     # Two threads that hand over their first arrays at once wait for each other for ever, in pybind11's own first call.
     openvino.Tensor(np.zeros(1, np.float32))
     # A quantized network says itself what is int8; the rest of it is computed with what the processor is best at.
@@ -83,7 +88,7 @@ def _openvino(task: dict):
     def infer(blob: np.ndarray) -> np.ndarray:
         request = free.get()
         try:
-            request.infer({0: blob}, share_inputs=True)
+            request.infer({0: blob}, share_inputs=True, share_outputs=True)
             return request.get_output_tensor(0).data[0].copy()
         finally:
             free.put(request)
