@@ -181,6 +181,7 @@ def test_a_machine_passes_or_is_told_what_to_do(checked: dict[str, str], machine
     assert "cret" not in checked[machine]
 
 
+_EPYC = {"architecture": "x86_64", "processor": ["0", "AuthenticAMD", "AMD EPYC 9B45", "1"]}
 _XEON = {"architecture": "x86_64", "processor": ["0", "GenuineIntel", "Intel(R) Xeon(R) CPU @ 2.20GHz", "1"]}
 #: Processors by name: the facts of one, and what is said of it.
 _PROCESSORS: dict[str, tuple[dict, str]] = {
@@ -188,7 +189,14 @@ _PROCESSORS: dict[str, tuple[dict, str]] = {
         _XEON | {"flags": ["avx2", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_tile", "amx_int8"]},
         "2.20GHz, fast with bf16: amx_bf16; fast with int8: amx_int8, avx512_vnni",
     ),
-    "VNNI": (_XEON | {"flags": ["avx2", "avx512_vnni"]}, "2.20GHz, fast with bf16: no; fast with int8: avx512_vnni"),
+    "VNNI": (
+        _XEON | {"flags": ["avx2", "avx512_vnni", "avx512_bf16"]},
+        "2.20GHz, fast with bf16: no; fast with int8: avx512_vnni",
+    ),
+    "AMD's bf16": (
+        _EPYC | {"flags": ["avx2", "avx512_vnni", "avx512_bf16", "avx_vnni"]},
+        "AMD EPYC 9B45, fast with bf16: avx512_bf16; fast with int8: avx512_vnni, avx_vnni",
+    ),
     "neither": (_XEON | {"flags": ["avx2"]}, "Intel(R) Xeon(R) CPU @ 2.20GHz, fast with bf16: no; fast with int8: no"),
     "no flags": ({"architecture": "x86_64", "processor": []}, "a processor without a name, fast with bf16: no"),
     "arm64": (
