@@ -1,7 +1,7 @@
 """From a benchmark's run to the tables of docs/costs.md: `.venv/bin/python -m benchmarks.costs NAME`.
 
 Measured is the processor time of a prediction, of the whole service with NGINX, on the processor of the run. What other
-processors take is scaled from it by how many numbers they compute at once; docs/costs.md says so.
+processors take is scaled from it, at f32, by how many numbers they compute in a second; docs/costs.md says so.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class MachineType(NamedTuple):
     width: int
 
 
-_WIDE, _HALF, _NARROW = 16, 8, 4
+_WIDE, _HALF = 16, 8
+# What these processors roughly hold while all cores compute, in Hz.
+_CLOCK = 3e9
 TYPES = (
     MachineType("g1-small, the tutorial's", 0.5, 0.0257, "Intel up to Skylake", _HALF),
     MachineType("e2-small", 0.5, 0.016753, "any, with AVX2", _HALF),
@@ -63,45 +65,50 @@ def main() -> None:
 
 
 def measured(results: dict, name: str) -> str:
-    """What a prediction takes on the processor of the run."""
-    machine = results["machine"]
-    rows = [[network, f"{1000 * spent:.1f}", f"{1 / spent:.1f}"] for network, spent in _seconds(results).items()]
+    """What a prediction takes on the processor of the run, at f32 and as Barevision chooses itself."""
+    machine, f32, chosen = results["machine"], _seconds(results, "onnxruntime f32"), _seconds(results, "auto")
+    rows = [[network, *_measured_cells(f32.get(network)), *_measured_cells(chosen.get(network))]
+            for network in {**f32, **chosen}]  # fmt: skip
     processor = f"{machine['processor']} (model {machine['model']}), {machine['cores']} vCPUs"
-    head = ["network", "milliseconds of a vCPU", "a second and vCPU"]
+    head = ["network", "f32: milliseconds of a vCPU", "a second and vCPU", "chosen: milliseconds", "a second and vCPU"]
     return f"{table(head, rows)}\n\n{processor}, {', '.join(machine['flags'])}; [the run](benchmarks/{name}.md)."
 
 
+def _measured_cells(seconds: float | None) -> list[str]:
+    return [f"{1000 * seconds:.1f}", f"{1 / seconds:.1f}"] if seconds else ["-", "-"]
+
+
 def scaled(results: dict) -> str:
-    """What a dollar brings, in thousand predictions, and how many there are a second."""
-    width, seconds = vector_width(results["machine"]), _seconds(results)
+    """What a dollar brings at f32, in thousand predictions, and how many there are a second."""
+    operations, seconds = _operations(results), _seconds(results, "onnxruntime f32")
     rows = [
-        [kind.name, kind.processor, f"{kind.cores:g}", f"{kind.price:.4f}", f"{kind.width / width:g}",
-         *(_cell(kind, predictions_a_second(kind, spent, width)) for spent in seconds.values())]
+        [kind.name, kind.processor, f"{kind.cores:g}", f"{kind.price:.4f}", f"{speed(kind, operations):.2f}",
+         *(_cell(kind, kind.cores * speed(kind, operations) / spent) for spent in seconds.values())]
         for kind in TYPES
     ]  # fmt: skip
     return table(["machine type", "processor", "vCPUs", "$ an hour", "speed of a vCPU", *seconds], rows)
 
 
-def _seconds(results: dict) -> dict[str, float]:
-    """By network, the least processor time of a prediction under load, with what Barevision chooses itself."""
+def _seconds(results: dict, arithmetic: str) -> dict[str, float]:
+    """By network, the least processor time of Barevision's prediction under load."""
     found = {}
     for row in results["rows"]:
-        if (row["contestant"], row["arithmetic"]) == ("barevision", "auto"):
+        if (row["contestant"], row["arithmetic"]) == ("barevision", arithmetic):
             loads = row["closed"].get("640x480", {}).values()
             spent = [load["processor_seconds"][0] for load in loads if load["processor_seconds"]]
             found |= {row["network"]: min(spent)} if spent else {}
     return found
 
 
-def vector_width(machine: dict) -> int:
-    """That of the measured processor's vCPUs, two of which are taken to share a core."""
-    flags = set(machine["flags"])
-    return _WIDE if "avx512f" in flags else _HALF if "avx2" in flags else _NARROW
+def _operations(results: dict) -> float:
+    """How many operations a second a vCPU of the run did on the large convolution at f32."""
+    rates = [rate for name, rate in results["ceilings"].items() if name.endswith(" f32")]
+    return max(rates) / results["machine"]["cores"]
 
 
-def predictions_a_second(kind: MachineType, seconds: float, width: int) -> float:
-    """What `kind` does, where a vCPU of `width` takes `seconds` for a prediction."""
-    return kind.cores * kind.width / width / seconds
+def speed(kind: MachineType, operations: float) -> float:
+    """How fast a vCPU of `kind` is beside one that does so many operations a second."""
+    return 2 * kind.width * _CLOCK / operations
 
 
 def _cell(kind: MachineType, rate: float) -> str:
