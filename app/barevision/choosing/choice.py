@@ -13,7 +13,7 @@ _WORTH_IT = 1.1
 # Two measurements that differ by less are equal: other processes take their share meanwhile.
 _NOISE = 1.05
 # How long a lone picture may take, compared with the best that there is.
-_LONE_FACTOR, _LONE_SECONDS = 1.15, 0.002
+_LONE_FACTOR, _LONE_SECONDS = 1.15, 0.0005
 # Beyond it, a second copy of the weights costs more memory than its speed is worth.
 _LARGEST_DOUBLED = 50_000_000
 
