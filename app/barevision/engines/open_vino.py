@@ -17,16 +17,16 @@ sys.modules["openvino.tools.ovc"] = None
 import openvino  # noqa: E402
 
 # A network with several streams is run by OpenVINO's own threads, one with one stream by the thread that asks. Handing
-# over takes a sixth of the rate of a network that takes 3 ms, and a small one that is there once a stream takes little
-# memory.
-_SMALL_BYTES = 8 * 2**20
+# over takes a sixth of the rate of a network that takes 3 ms. So a small one is there once a stream, as long as that is
+# so many bytes at most.
+_MOST_COPIED_BYTES = 16 * 2**20
 
 
 class OpenVinoEngine:
     """See `Engine`. Each stream runs one inference at a time, without the GIL; further ones wait for a free stream."""
 
     def __init__(self, path: Path, plan: Plan) -> None:
-        copies = plan.streams if path.stat().st_size <= _SMALL_BYTES else 1
+        copies = plan.streams if plan.streams * path.stat().st_size <= _MOST_COPIED_BYTES else 1
         streams = plan.streams // copies
         settings = {
             # What is not quantized of a quantized network stays exact: boxes are decoded there.

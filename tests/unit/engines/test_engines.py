@@ -54,7 +54,7 @@ def test_openvino_answers_the_same_whether_streams_have_a_network_each_or_share_
 ) -> None:
     plan, path = Plan("openvino", streams=2), write_network(tmp_path / "tiny.onnx", build(TINY_CFG))
     each = load_engine(plan, path)
-    monkeypatch.setattr(open_vino, "_SMALL_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr(open_vino, "_MOST_COPIED_BYTES", 2 * path.stat().st_size - 1)
     shared = load_engine(plan, path)
     assert each.plan.streams == shared.plan.streams == 2
     many = blobs(100)
