@@ -26,7 +26,7 @@ def described() -> dict:
         "virtual": "hypervisor" in processor.flags,
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": _first("/etc/os-release", r'PRETTY_NAME="?([^"\n]*)'),
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "python": platform.python_version(),
         "load_before": os.getloadavg()[0],
         "h2load": h2load,
