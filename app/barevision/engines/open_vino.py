@@ -16,9 +16,9 @@ from barevision.errors import EngineError
 sys.modules["openvino.tools.ovc"] = None
 import openvino  # noqa: E402
 
-# A network with several streams is run by OpenVINO's own threads, one with one stream by the thread that asks. Handing
-# over takes a sixth of the rate of a network that takes 3 ms. So a small one is there once a stream, as long as that is
-# so many bytes at most.
+# OpenVINO runs a network of several streams in threads of its own, and one of a single stream in the thread that asks.
+# Waking those threads costs a network that takes 3 ms a sixth of its rate. So a small network is compiled once for each
+# stream, as long as all copies together have at most so many bytes.
 _MOST_COPIED_BYTES = 16 * 2**20
 
 
@@ -26,13 +26,16 @@ class OpenVinoEngine:
     """See `Engine`. Each stream runs one inference at a time, without the GIL; further ones wait for a free stream."""
 
     def __init__(self, path: Path, plan: Plan) -> None:
-        copies = plan.streams if plan.streams * path.stat().st_size <= _MOST_COPIED_BYTES else 1
-        streams = plan.streams // copies
+        try:
+            is_small = plan.streams * path.stat().st_size <= _MOST_COPIED_BYTES
+        except OSError as error:
+            raise EngineError(f"OpenVINO can't load {path}: {error}") from error
+        copies, streams_of_each = (plan.streams, 1) if is_small else (1, plan.streams)
         settings = {
             # What is not quantized of a quantized network stays exact: boxes are decoded there.
             "INFERENCE_PRECISION_HINT": "f32" if plan.precision == "int8" else plan.precision,
-            "NUM_STREAMS": streams,
-            "INFERENCE_NUM_THREADS": streams * plan.threads,
+            "NUM_STREAMS": streams_of_each,
+            "INFERENCE_NUM_THREADS": streams_of_each * plan.threads,
             # A thread that is bound to a core waits for it while others are idle, and all copies bind to the same one.
             "ENABLE_CPU_PINNING": False,
         }
@@ -41,11 +44,11 @@ class OpenVinoEngine:
             core = openvino.Core()
             for _ in range(copies):
                 compiled = core.compile_model(path, "CPU", settings)
-                streams = compiled.get_property("NUM_STREAMS")
-                for _ in range(streams):
+                streams_of_each = compiled.get_property("NUM_STREAMS")
+                for _ in range(streams_of_each):
                     self._free.put(compiled.create_infer_request())
             precision = _precision(compiled)
-            threads = compiled.get_property("INFERENCE_NUM_THREADS") // streams
+            threads = compiled.get_property("INFERENCE_NUM_THREADS") // streams_of_each
         except RuntimeError as error:
             # OpenVINO's words where it may not write code.
             if "can't protect" in str(error):
@@ -55,7 +58,7 @@ class OpenVinoEngine:
                 ) from error
             raise EngineError(f"OpenVINO can't load {path}: {error}") from error
         check_precision(path, plan, precision)
-        self.plan = replace(plan, precision=precision, streams=streams * copies, threads=threads)
+        self.plan = replace(plan, precision=precision, streams=copies * streams_of_each, threads=threads)
         # Of two threads that hand over their first arrays at once, OpenVINO makes each wait for the other for good.
         openvino.Tensor(np.zeros(1, np.float32))
         _, _, height, width = compiled.inputs[0].shape

@@ -71,6 +71,13 @@ def test_a_file_that_is_not_a_network_is_an_error_that_names_it(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", ENGINES)
+def test_a_file_that_is_gone_is_an_error_that_names_it(tmp_path: Path, name: EngineName) -> None:
+    path = tmp_path / "gone.onnx"
+    with pytest.raises(EngineError, match=re.escape(str(path))):
+        load_engine(Plan(name), path)
+
+
+@pytest.mark.parametrize("name", ENGINES)
 def test_every_engine_computes_with_32_bits(tmp_path: Path, name: EngineName) -> None:
     path = write_network(tmp_path / "tiny.onnx", build(TINY_CFG))
     assert load_engine(Plan(name, "f32"), path).plan.precision == "f32"
