@@ -100,12 +100,15 @@ def nginx(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nginx]:
     """The site with a small body limit; without a service behind it if the test is marked so by its name."""
     upstream, port = tmp_path / "upstream", free_port()
     own = {**getattr(request, "param", {})}
-    most = own.pop("most_predictions", 500)
+    replaced = own.pop("replaced", {})
     site = Site(
         app_max_body_bytes=_LIMIT, gunicorn_socket=str(upstream), nginx_port=port, nginx_client_timeout=5, **own
     )
     text = site.render("nginx", "etc/nginx/sites-available/barevision")
-    conf = write_nginx_conf(tmp_path, text.replace("limit_conn barevision 500;", f"limit_conn barevision {most};"))
+    for number, other in replaced.items():
+        assert number in text
+        text = text.replace(number, other)
+    conf = write_nginx_conf(tmp_path, text)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "mine.conf").write_text("location = /own { return 200 mine; }")
     command = [_NGINX, "-c", str(conf)]
@@ -204,7 +207,10 @@ def test_without_service_a_client_is_told_to_come_back(nginx: Nginx) -> None:
     assert answer.json()["detail"] == "the detector is not running"
 
 
-@pytest.mark.parametrize("nginx", [{"most_predictions": 1}], indirect=True)
+_ONE = {"limit_conn barevision 500;": "limit_conn barevision 1;"}
+
+
+@pytest.mark.parametrize("nginx", [{"replaced": _ONE}], indirect=True)
 def test_more_predictions_than_may_wait_are_refused_unread(nginx: Nginx) -> None:
     def ask(method: str, path: str, source: str = "127.0.0.2") -> tuple[int, str | None, bytes]:
         with closing(HTTPConnection(*nginx.address, timeout=10, source_address=(source, 0))) as connection:
@@ -225,6 +231,27 @@ def test_more_predictions_than_may_wait_are_refused_unread(nginx: Nginx) -> None
         nginx.backend.goes_on.set()
         assert first.result()[0] == 200
     assert ask("POST", "/predict")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "nginx", [{"replaced": _ONE | {"rate=1000r/s": "rate=1r/m", "delay=1000": "delay=1"}}], indirect=True
+)
+def test_who_is_refused_and_comes_again_at_once_is_held_back(nginx: Nginx) -> None:
+    def ask(method: str, path: str, timeout: float = 10) -> int:
+        with closing(HTTPConnection(*nginx.address, timeout=timeout, source_address=("127.0.0.2", 0))) as connection:
+            connection.request(method, path, b"x" * 1000 if method == "POST" else None)
+            return connection.getresponse().status
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(ask, "POST", "/slow")
+        wait_until(lambda: nginx.seen, "the first one came through")
+        assert [ask("POST", "/predict") for _ in range(2)] == [503, 503]
+        with pytest.raises(TimeoutError):
+            ask("POST", "/predict", timeout=0.5)
+        # What else NGINX answers itself, and what the service answers, is not.
+        assert [ask("GET", "/metrics"), ask("GET", "/healthz")] == [403, 200]
+        nginx.backend.goes_on.set()
+        assert first.result() == 200
 
 
 _OURS = "https://app.example.com"

@@ -28,8 +28,15 @@ from barevision.errors import BusyError
 #: How many requests may be inside. A quarter of the connections that Gunicorn keeps (serving/gunicorn_conf.py): others
 #: are for health checks and refusals. NGINX lets as many through (roles/nginx), because it refuses with less work.
 MOST_INSIDE = 500
-# How much the last turn counts in how fast turns go: one picture of 50 megapixels among small ones says little.
-_NEWEST_SHARE = 0.1
+# How many of the last turns tell how fast turns go: one picture of 50 megapixels among small ones says little.
+_LATEST_TURNS = 32
+# The next ones may take longer than those: with a tenth more, who is let in is answered in time.
+_SLOWER = 1.1
+# Who is offered four times what it can do refuses three for each turn. Clients that come again at once would be refused
+# hundreds of times a second, and each refusal takes about a millisecond from those inside.
+_REFUSALS_A_TURN = 5
+# Seconds without a refusal that may be made up for.
+_REFUSALS_BURST = 1.0
 # Requests that wait between two of their pictures keep their body and their thread.
 _MOST_BETWEEN = 5
 
@@ -74,9 +81,11 @@ class Admission:
         self._inside = self._between = 0
         # Seconds from one turn's end to the next one's, while others wait. When the last turn ended or, if nobody was
         # inside then, the first request came; and whether others waited at that end.
-        self._pace = 0.0
+        self._latest_turns: deque[float] = deque(maxlen=_LATEST_TURNS)
         self._last_end = 0.0
         self._was_crowded = False
+        # When the next refusal may be sent.
+        self._next_refusal = 0.0
 
     @property
     def predicting(self) -> int:
@@ -96,7 +105,7 @@ class Admission:
                 self._last_end, self._was_crowded = now, False
             # One of those inside has to end before a turn is free, or more.
             ahead = max(0, self._inside - self.turns + 1)
-            wait = ahead * self._pace + (now - self._last_end) if ahead else 0.0
+            wait = ahead * self._turn_seconds() * _SLOWER + (now - self._last_end) if ahead else 0.0
             ticket = Ticket(now, wait)
             if wait > self.max_wait:
                 ticket.refusal = f"a turn would come in {wait:.1f} seconds, allowed are {self.max_wait:g}"
@@ -105,6 +114,19 @@ class Admission:
             else:
                 self._inside += 1
         return ticket
+
+    def hold_back(self, ticket: Ticket) -> float:
+        """How many seconds to wait before `ticket`'s refusal is sent, because who is refused may come again at once.
+
+        Nobody waits longer for it than others for their turn.
+        """
+        now, latest = time.perf_counter(), ticket.arrived + self.max_wait
+        if now >= latest:
+            return 0.0
+        with self._lock:
+            earliest = max(self._next_refusal, now - _REFUSALS_BURST)
+            self._next_refusal = earliest + self._turn_seconds() / _REFUSALS_A_TURN
+        return max(0.0, min(earliest, latest) - now)
 
     def leave(self, ticket: Ticket) -> None:
         """Ends the turn of `ticket` and frees its place; once, however often it is called."""
@@ -158,10 +180,12 @@ class Admission:
             now = time.perf_counter()
             with self._lock:
                 if self._was_crowded:
-                    seconds = now - self._last_end
-                    self._pace += (seconds - self._pace) * (_NEWEST_SHARE if self._pace else 1)
+                    self._latest_turns.append(now - self._last_end)
                 self._last_end, self._was_crowded = now, self._inside > self.turns
         self._turns.give_back(1)
+
+    def _turn_seconds(self) -> float:
+        return sum(self._latest_turns) / len(self._latest_turns) if self._latest_turns else 0.0
 
     @contextlib.contextmanager
     def between_pictures(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ request that has something to predict waits for its turn without a thread. Hundr
 connection, whose body is not read yet. It keeps its turn until its answer is sent, so that no more threads run than
 there are turns: a few more of them took cores from the inferences, and a fifth fewer pictures a second were answered.
 The next request has the thread of the one whose turn it takes, whose core and caches are warm. What would wait too long
-is refused by another thread, and two more answer everything else.
+is refused by another thread, and two more answer everything else. Refusals that come thick and fast wait, too.
 
 Gunicorn sends an answer's headers first and its body after them. If a worker dies in between, NGINX has half an answer,
 which it can't ask for again. An answer that is sent in one piece is either complete or not begun; if it is not
@@ -102,11 +102,11 @@ class Worker(ThreadWorker):
         # Gunicorn would make a poller of its own to see whether a letter has arrived.
         conn.data_ready = True
         if begin in _QUICK_METHODS:
-            self._submit(self.tpool, conn)
+            self._submit(self.tpool, self._answer, conn)
             return
         conn.ticket = self._admission.arrive()
         if conn.ticket.refusal:
-            self._submit(self._refusals, conn)
+            self._submit(self._refusals, self._refuse, conn)
             return
         self._waiting.add(conn)
         self._admission.call(conn.ticket, partial(self._begin_turn, conn))
@@ -116,12 +116,16 @@ class Worker(ThreadWorker):
         if self._thread.ends_turn:
             self._thread.next = conn
         else:
-            self._submit(self._predictions, conn)
+            self._submit(self._predictions, self._answer, conn)
 
-    def _submit(self, pool: ThreadPoolExecutor, conn: TConn) -> None:
+    def _submit(self, pool: ThreadPoolExecutor, answer: Callable[[TConn], None], conn: TConn) -> None:
         # Pools take nothing any more once the worker has ended.
         with contextlib.suppress(RuntimeError):
-            pool.submit(self._answer, conn)
+            pool.submit(answer, conn)
+
+    def _refuse(self, conn: TConn) -> None:
+        time.sleep(self._admission.hold_back(conn.ticket))
+        self._answer(conn)
 
     def _answer(self, conn: TConn | None) -> None:
         """Answers the connection's request, and then one by one those whose turn begins as the last one's ends."""

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPResponse
 from pathlib import Path
 from types import SimpleNamespace
@@ -146,6 +147,24 @@ def test_many_wait_without_a_thread_and_others_are_answered_meanwhile(path: Path
         # Now it is known, and almost sixty wait.
         with connect(path) as connection:
             assert ask(connection, "/slow", "POST").strip() == b"refused"
+
+
+def test_clients_that_come_again_at_once_are_not_refused_as_often(path: Path) -> None:
+    answers, has_ended = [], threading.Event()
+
+    def come_again_and_again() -> None:
+        with connect(path) as connection:
+            while not has_ended.is_set():
+                answers.append(ask(connection, "/slow", "POST").strip())
+
+    # Of forty, twenty have a turn within two seconds.
+    with ThreadPoolExecutor(40) as pool:
+        for _ in range(40):
+            pool.submit(come_again_and_again)
+        wait_until(lambda: answers.count(b"predicted") >= 40, "forty are predicted")
+        has_ended.set()
+    # Five for each turn, and those of one second more.
+    assert 0 < answers.count(b"refused") < 5 * answers.count(b"predicted") + 100
 
 
 def _status(path: Path) -> str:
