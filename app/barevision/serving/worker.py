@@ -5,7 +5,7 @@ request that has something to predict waits for its turn without a thread. Hundr
 connection, whose body is not read yet. It keeps its turn until its answer is sent, so that no more threads run than
 there are turns: a few more of them took cores from the inferences, and a fifth fewer pictures a second were answered.
 The next request has the thread of the one whose turn it takes, whose core and caches are warm. What would wait too long
-is refused by another thread, and two more answer everything else. Refusals that come thick and fast wait, too.
+is refused by another thread, and two more answer everything else. Where refusals are many, they wait, too.
 
 Gunicorn sends an answer's headers first and its body after them. If a worker dies in between, NGINX has half an answer,
 which it can't ask for again. An answer that is sent in one piece is either complete or not begun; if it is not
