@@ -83,9 +83,15 @@ class Benchmark:
 
     def measure(self) -> None:
         """Round by round, so that what disturbs for a minute doesn't hit one contestant alone."""
-        self._run.add(
-            {"machine": machine.described(), "arguments": {k: str(v) for k, v in vars(self._arguments).items()}}
-        )
+        here = machine.described()
+        there = self._run.machine()
+        if there and not machine.is_comparable(here, there):
+            print(
+                f"nothing is measured: {self._run.path} is of a machine with {there['cores']} cores of "
+                f"{there['processor']}, this one has {here['cores']} of {here['processor']}; name another run"
+            )
+            return
+        self._run.add({"machine": here, "arguments": {k: str(v) for k, v in vars(self._arguments).items()}})
         networks = list(self._networks())
         if any(contestant.name == "network alone" for contestant in self._contestants):
             self._measure_ceilings()

@@ -38,6 +38,11 @@ def described() -> dict:
     }
 
 
+def is_comparable(one: dict, other: dict) -> bool:
+    """Whether figures of two described machines may stand in one table."""
+    return all(one[name] == other[name] for name in ("processor", "model", "architecture", "cores", "flags"))
+
+
 def _threads_per_core() -> int:
     siblings = Path("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
     return len(re.split("[,-]", siblings.read_text().strip())) if siblings.is_file() else 1

@@ -18,6 +18,10 @@ class Run:
         """All results."""
         return self._lines
 
+    def machine(self) -> dict | None:
+        """What it was measured on, the last time; None if nothing was."""
+        return next((line["machine"] for line in reversed(self._lines) if "machine" in line), None)
+
     def add(self, line: dict) -> None:
         """Writes a result, unless it is there already."""
         line = json.loads(json.dumps(line))
