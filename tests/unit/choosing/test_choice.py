@@ -86,6 +86,13 @@ def test_of_equally_fast_ways_that_with_the_shorter_wait_is_chosen() -> None:
     assert chosen(trials) == "onnxruntime f32 2x2"
 
 
+@pytest.mark.parametrize(("network_bytes", "expected"), [(SMALL, "openvino bf16 2x1+2"), (LARGE, "openvino bf16 1x2")])
+def test_of_equally_fast_ways_a_crowd_gets_a_core_each_where_a_copy_is_small(network_bytes: int, expected: str) -> None:
+    """With all cores for each inference, what else a request needs would hold all of them up."""
+    trials = [trial("openvino bf16 2x1", 150, 0.0125), trial("openvino bf16 1x2", 154, 0.0065)]
+    assert chosen(trials, network_bytes=network_bytes) == expected
+
+
 def test_the_reason_has_the_figures() -> None:
     trials = [trial("onnxruntime f32 2x1", 150), trial("openvino bf16 2x1", 285, 0.008)]
     trials.append(trial("openvino bf16 1x2", 215, 0.004))
