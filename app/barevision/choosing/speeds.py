@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from barevision.choosing.choice import Choice, Trial
+from barevision.choosing.choice import RULES_VERSION, Choice, Trial
 from barevision.engines import Plan
 from barevision.engines.processor import SPEED_FLAGS, Processor, this_processor
 from barevision.models.files import write_whole
@@ -32,6 +32,7 @@ class Conditions:
     :ivar flags: those of the processor's that decide about speed.
     :ivar cores: how many of its cores predictions use in all.
     :ivar versions: of the engines' packages.
+    :ivar rules: `RULES_VERSION` of the choice.
     """
 
     processor: str
@@ -41,6 +42,7 @@ class Conditions:
     engine: str
     precision: str
     agreement: float
+    rules: int
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def conditions(settings: Settings, processor: Processor | None = None) -> Condit
         settings.engine,
         settings.precision,
         settings.agreement,
+        RULES_VERSION,
     )
 
 
