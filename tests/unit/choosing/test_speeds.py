@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from barevision.choosing import speeds
 from barevision.choosing.agreement import Agreement
 from barevision.choosing.choice import Trial, choose
 from barevision.choosing.speeds import Measurement, conditions, known_measurement, usual_plan, write_measurement
@@ -95,6 +96,12 @@ def test_another_version_of_an_engine_is_not_known(network: Path, monkeypatch: p
     write_measurement(network, measurement())
     real = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "9" if name == "openvino" else real(name))
+    assert known_measurement(network, load_settings(), HERE) is None
+
+
+def test_what_was_chosen_by_another_rule_is_not_known(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_measurement(network, measurement())
+    monkeypatch.setattr(speeds, "RULES_VERSION", 1000)
     assert known_measurement(network, load_settings(), HERE) is None
 
 
