@@ -77,12 +77,13 @@ def choose(trials: Sequence[Trial], least: float | None, network_bytes: int) -> 
     fastest = max(trial.rate for trial in same)
     equal = [trial for trial in same if trial.rate * _NOISE >= fastest]
     # While an inference has several cores, what else a request needs takes one of them, and the others wait for it.
-    # YOLOv3-tiny was answered 95 instead of 131 times a second so, though the inferences alone are as fast.
+    # YOLOv3-tiny was answered 80 instead of 94 times a second so, though the inferences alone are as fast.
     most_streams = max(trial.plan.streams for trial in equal)
     crowds = [trial for trial in equal if trial.plan.streams == most_streams]
     crowd = max(crowds, key=lambda trial: trial.rate)
     lone = min(same, key=lambda trial: trial.alone)
     may_be_doubled = network_bytes <= _LARGEST_DOUBLED
+    # Those that serve a lone picture as well. Where no copy can do that, such a one is worth more than streams.
     both = [
         trial
         for trial in (crowds if may_be_doubled else equal)
