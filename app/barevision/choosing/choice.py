@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from barevision.choosing.agreement import Agreement
 from barevision.engines import Plan
 
-#: Of what is tried and how it is chosen. With another one, what was measured before is measured anew.
-RULES_VERSION = 2
+#: Of what is tried, how it is run and how it is chosen. With another one, what was measured before is measured anew.
+RULES_VERSION = 3
 # What another precision, or OpenVINO, has to bring at least: f32 is the tutorial's, and ONNX Runtime takes less memory.
 _WORTH_IT = 1.1
 # Two measurements that differ by less are equal: other processes take their share meanwhile.
