@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from barevision.engines import Plan, load_engine
+from barevision.engines import Engine
 
 
 class DoubledEngine:
     """See `Engine`. It costs the weights' memory twice, so only networks with small ones are run so."""
 
-    def __init__(self, path: Path, plan: Plan) -> None:
-        self._crowd = load_engine(replace(plan, lone_threads=0), path)
-        self._alone = load_engine(Plan(plan.engine, plan.precision, 1, plan.lone_threads), path)
+    def __init__(self, crowd: Engine, alone: Engine) -> None:
+        self._crowd, self._alone = crowd, alone
         self.input_size = self._crowd.input_size
         self.plan = replace(self._crowd.plan, lone_threads=self._alone.plan.threads)
         self._lock = threading.Lock()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,14 +25,24 @@ import openvino  # noqa: E402
 _MOST_COPIED_BYTES = 96 * 2**20
 
 
-class OpenVinoEngine:
-    """See `Engine`. Each stream runs one inference at a time, without the GIL; further ones wait for a free stream."""
+def read_network(path: Path) -> openvino.Model:
+    """The network in the ONNX file `path`, to make engines of; all that are made of it share its weights.
 
-    def __init__(self, path: Path, plan: Plan) -> None:
-        try:
+    :raises EngineError: OpenVINO can't read it.
+    """
+    with _loading(path):
+        return openvino.Core().read_model(path)
+
+
+class OpenVinoEngine:
+    """See `Engine`. Each stream runs one inference at a time, without the GIL; further ones wait for a free stream.
+
+    :param network: what `read_network` read from `path`.
+    """
+
+    def __init__(self, network: openvino.Model, path: Path, plan: Plan) -> None:
+        with _loading(path):
             is_small = plan.streams * path.stat().st_size <= _MOST_COPIED_BYTES
-        except OSError as error:
-            raise EngineError(f"OpenVINO can't load {path}: {error}") from error
         copies, streams_of_each = (plan.streams, 1) if is_small else (1, plan.streams)
         settings = {
             # What is not quantized of a quantized network stays exact: boxes are decoded there.
@@ -41,23 +53,15 @@ class OpenVinoEngine:
             "ENABLE_CPU_PINNING": False,
         }
         self._free: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
-        try:
+        with _loading(path):
             core = openvino.Core()
             for _ in range(copies):
-                compiled = core.compile_model(path, "CPU", settings)
+                compiled = core.compile_model(network, "CPU", settings)
                 streams_of_each = compiled.get_property("NUM_STREAMS")
                 for _ in range(streams_of_each):
                     self._free.put(compiled.create_infer_request())
             precision = _precision(compiled)
             threads = compiled.get_property("INFERENCE_NUM_THREADS") // streams_of_each
-        except RuntimeError as error:
-            # OpenVINO's words where it may not write code.
-            if "can't protect" in str(error):
-                raise EngineError(
-                    "OpenVINO may not write the code that it runs here (MemoryDenyWriteExecute in barevision.service); "
-                    "set app_engine: auto or openvino and run site.yml, which allows it, or take the engine onnxruntime"
-                ) from error
-            raise EngineError(f"OpenVINO can't load {path}: {error}") from error
         check_precision(path, plan, precision)
         self.plan = replace(plan, precision=precision, streams=copies * streams_of_each, threads=threads)
         # Of two threads that hand over their first arrays at once, OpenVINO makes each wait for the other for good.
@@ -77,6 +81,20 @@ class OpenVinoEngine:
             raise EngineError(f"OpenVINO can't run the network: {error}") from error
         finally:
             self._free.put(request)
+
+
+@contextlib.contextmanager
+def _loading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # OpenVINO's words where it may not write code.
+        if "can't protect" in str(error):
+            raise EngineError(
+                "OpenVINO may not write the code that it runs here (MemoryDenyWriteExecute in barevision.service); "
+                "set app_engine: auto or openvino and run site.yml, which allows it, or take the engine onnxruntime"
+            ) from error
+        raise EngineError(f"OpenVINO can't load {path}: {error}") from error
 
 
 def _precision(compiled: openvino.CompiledModel) -> Precision:
