@@ -11,7 +11,11 @@ from barevision.engines import Engine
 
 
 class DoubledEngine:
-    """See `Engine`. It costs the weights' memory twice, so only networks with small ones are run so."""
+    """See `Engine`. It costs the weights' memory twice, so only networks with small ones are run so.
+
+    :param crowd: the network in streams.
+    :param alone: the same one for an inference that no other runs beside.
+    """
 
     def __init__(self, crowd: Engine, alone: Engine) -> None:
         self._crowd, self._alone = crowd, alone

@@ -41,8 +41,7 @@ class OpenVinoEngine:
     """
 
     def __init__(self, network: openvino.Model, path: Path, plan: Plan) -> None:
-        with _loading(path):
-            is_small = plan.streams * path.stat().st_size <= _MOST_COPIED_BYTES
+        is_small = plan.streams * path.stat().st_size <= _MOST_COPIED_BYTES
         copies, streams_of_each = (plan.streams, 1) if is_small else (1, plan.streams)
         settings = {
             # What is not quantized of a quantized network stays exact: boxes are decoded there.
@@ -85,9 +84,10 @@ class OpenVinoEngine:
 
 @contextlib.contextmanager
 def _loading(path: Path) -> Iterator[None]:
+    """Makes errors of ours of OpenVINO's, which name neither the file nor a way out."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
+    except RuntimeError as error:
         # OpenVINO's words where it may not write code.
         if "can't protect" in str(error):
             raise EngineError(
