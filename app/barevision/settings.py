@@ -80,6 +80,17 @@ class Settings(BaseSettings):
         description="Seconds: a request that would wait longer for its turn is answered 503 at once, and Retry-After "
         "says how long; up to 3600.",
     )
+    check_after: float = Field(
+        15,
+        gt=0,
+        description="Seconds without a successful prediction after which the golden image is predicted again; if it is "
+        "answered wrongly, the service is not ready.",
+    )
+    hung_after: float | None = Field(
+        None,
+        ge=1,
+        description="Seconds after which a prediction counts as hung: the service is not ready then, and starts anew.",
+    )
     max_bytes: int = Field(
         20 * 2**20, ge=1024, description="Largest request body in bytes; larger ones are answered 413."
     )

@@ -12,6 +12,7 @@ import logging, sys, warnings
 from flask import Flask, g
 from barevision.api.admission import Admission
 from barevision.api.metrics import Metrics
+from barevision.api.readiness import Readiness
 from barevision.engines import Plan
 from barevision.api.record import Record
 from barevision.api.logs import configure_logging
@@ -19,7 +20,7 @@ configure_logging(sys.argv[1])
 app = Flask("barevision")
 logging.getLogger("barevision.api").info("request", extra={"status": 200, "path": 'a"\\n{'})
 with app.test_request_context():
-    g.record = Record("mine-1", Metrics("roadsigns", Plan(), Admission(1, 1, 1)))
+    g.record = Record("mine-1", Metrics("roadsigns", Plan(), Admission(1, 1, 1), Readiness(lambda: "", 60)))
     warnings.warn("a tag\\nis damaged")
     try:
         1 / 0

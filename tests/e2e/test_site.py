@@ -6,15 +6,19 @@ The first ones run all of it; later ones, most of them, the roles that they are 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import subprocess
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import requests
 
@@ -30,6 +34,30 @@ from tests.support.waiting import wait_until
 
 MACHINES = ("debian-12", "debian-13")
 GOLDEN = find_source("roadsigns").golden
+
+# A module that Python imports before all others: it makes the predictions of one process hang.
+HANGS = """
+import importlib.abc, importlib.machinery, os, pathlib, sys, time
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "barevision.detector":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        load = spec.loader.exec_module
+        spec.loader.exec_module = lambda module: (load(module), hang(module.Detector))
+        return spec
+
+def hang(detector):
+    infer, pid = detector.infer, pathlib.Path("/run/hang/pid")
+    def hanging(self, image):
+        while pid.is_file() and pid.read_text().strip() == str(os.getpid()):
+            time.sleep(0.1)
+        return infer(self, image)
+    detector.infer = hanging
+
+sys.meta_path.insert(0, Finder())
+"""
 
 each_machine = pytest.mark.parametrize("machine", MACHINES)
 
@@ -281,9 +309,12 @@ def test_a_reload_brings_another_model_unless_it_cannot_serve(lab: Lab) -> None:
     assert_answers_rightly(lab, machine)
 
 
-def test_killing_every_process_of_the_service_loses_no_request(lab: Lab) -> None:
-    """Twice, but each time only when the service is at work again: a request is sent a second time, not a third."""
-    machine = MACHINES[0]
+@contextlib.contextmanager
+def four_clients(lab: Lab, machine: str) -> Iterator[Callable[[int], None]]:
+    """Clients that ask again as soon as they are answered; all have to be answered.
+
+    :returns: what waits for so many more answers.
+    """
     statuses: list[int] = []
     stop = threading.Event()
 
@@ -292,24 +323,31 @@ def test_killing_every_process_of_the_service_loses_no_request(lab: Lab) -> None
             response = requests.post(url(lab, machine, "/predict"), data=GOLDEN.picture, timeout=100)
             statuses.append(response.status_code)
 
-    def answered(more: int) -> Callable[[], bool]:
+    def wait_for(more: int) -> None:
         goal = len(statuses) + more
-        return lambda: len(statuses) >= goal
+        wait_until(lambda: len(statuses) >= goal, f"{more} answers", 120)
 
     with ThreadPoolExecutor(4) as pool:
         clients = [pool.submit(ask) for _ in range(4)]
         try:
-            for _ in range(2):
-                wait_until(answered(20), "twenty answers", 120)
-                before = what_runs(lab, machine)
-                signal_service(lab, machine, "KILL")
-                wait_until(answered(20), "twenty answers after the kill", 120)
-                assert what_runs(lab, machine) != before
+            yield wait_for
         finally:
             stop.set()
     for client in clients:
         client.result()
     assert set(statuses) == {200}, (statuses, journal(lab, machine))
+
+
+def test_killing_every_process_of_the_service_loses_no_request(lab: Lab) -> None:
+    """Twice, but each time only when the service is at work again: a request is sent a second time, not a third."""
+    machine = MACHINES[0]
+    with four_clients(lab, machine) as wait_for_answers:
+        for _ in range(2):
+            wait_for_answers(20)
+            before = what_runs(lab, machine)
+            signal_service(lab, machine, "KILL")
+            wait_for_answers(20)
+            assert what_runs(lab, machine) != before
 
 
 def test_what_is_damaged_is_named_and_made_again(lab: Lab) -> None:
@@ -345,6 +383,60 @@ def test_a_service_that_hangs_is_restarted(lab: Lab) -> None:
     run = lab.playbook("site.yml", "--limit", machine, "--tags", "gunicorn", "-e", "gunicorn_ready_timeout=5")
     assert run.changed > 0
     assert_answers_rightly(lab, machine)
+
+
+@contextlib.contextmanager
+def service_with(lab: Lab, machine: str, environment: str) -> Iterator[None]:
+    """The service, started with more in its `environment`."""
+    folder = "/run/systemd/system/barevision.service.d"
+    restart = "sudo systemctl daemon-reload && sudo systemctl restart barevision.service"
+    lab.ssh(machine, f"sudo mkdir {folder}")
+    lab.ssh(machine, f"printf '[Service]\nEnvironment={environment}\n' | sudo tee {folder}/test.conf && {restart}")
+    try:
+        wait_until(lambda: requests.get(url(lab, machine, "/readyz"), timeout=30).ok, "the service is ready")
+        yield
+    finally:
+        lab.ssh(machine, f"sudo rm -r {folder} && {restart}")
+
+
+def worker(lab: Lab, machine: str) -> str:
+    return lab.ssh(machine, "pgrep --euid barevision --newest --full gunicorn")
+
+
+def test_a_prediction_that_never_returns_is_answered_by_another_process(lab: Lab) -> None:
+    """What hangs is the first process alone, which a file names."""
+    machine = MACHINES[0]
+    lab.ssh(machine, "sudo mkdir /run/hang")
+    lab.ssh(machine, f"sudo tee /run/hang/sitecustomize.py <<'END'\n{HANGS}\nEND")
+    with service_with(lab, machine, "PYTHONPATH=/run/hang BAREVISION_HUNG_AFTER=3"):
+        before = worker(lab, machine)
+        lab.ssh(machine, f"echo {before} | sudo tee /run/hang/pid")
+        with ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(assert_answers_rightly, lab, machine) for _ in range(4)]
+        for answer in asked:
+            answer.result()
+        assert worker(lab, machine) != before
+        assert re.search(r"ends, because a prediction has been running for \d+ seconds", journal(lab, machine))
+    lab.ssh(machine, "sudo rm -r /run/hang")
+
+
+def test_who_stands_still_or_decodes_for_long_does_not_hang(lab: Lab) -> None:
+    machine = MACHINES[0]
+    large = cv2.imencode(".tiff", np.zeros((7000, 7000, 3), np.uint8))[1].tobytes()
+    with service_with(lab, machine, "BAREVISION_HUNG_AFTER=4"), four_clients(lab, machine) as wait_for_answers:
+        before = worker(lab, machine)
+        wait_for_answers(10)
+        signal_service(lab, machine, "STOP")
+        time.sleep(6)
+        signal_service(lab, machine, "CONT")
+        wait_for_answers(10)
+        assert requests.post(url(lab, machine, "/predict"), data=large, timeout=60).ok
+        assert worker(lab, machine) == before
+
+
+def test_systemd_waits_a_minute_for_a_word_of_gunicorns(lab: Lab) -> None:
+    show = "systemctl show --property WatchdogUSec --value barevision.service"
+    assert lab.ssh(MACHINES[0], show) == "1min"
 
 
 def test_many_who_ask_without_a_pause_are_all_answered_and_the_smoke_test_too(lab: Lab) -> None:

@@ -13,6 +13,7 @@ from prometheus_client import (
 )
 
 from barevision.api.admission import Admission
+from barevision.api.readiness import Readiness
 from barevision.engines import Plan
 
 # From a tenth of a millisecond, what waiting costs when nobody waits, to the longest that a request may wait.
@@ -27,7 +28,7 @@ disable_created_metrics()
 class Metrics:
     """The numbers of one process."""
 
-    def __init__(self, model: str, plan: Plan, admission: Admission) -> None:
+    def __init__(self, model: str, plan: Plan, admission: Admission, readiness: Readiness) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._requests = Counter(
@@ -45,6 +46,20 @@ class Metrics:
         waiting.set_function(lambda: admission.waiting)
         in_flight = Gauge("barevision_in_flight", "Requests whose turn it is", registry=registry)
         in_flight.set_function(lambda: admission.predicting)
+        ready = Gauge("barevision_ready", "Whether /readyz says so: 1 or 0", registry=registry)
+        ready.set_function(lambda: readiness.is_ready)
+        last_success = Gauge(
+            "barevision_last_success_timestamp_seconds",
+            "When a prediction last succeeded, in seconds since 1970",
+            registry=registry,
+        )
+        last_success.set_function(lambda: readiness.last_success)
+        oldest = Gauge(
+            "barevision_oldest_prediction_seconds",
+            "For how long the oldest prediction has been running; 0 if none is",
+            registry=registry,
+        )
+        oldest.set_function(lambda: readiness.oldest_seconds)
         Info("barevision_model", "What is served, and what runs it", registry=registry).info(
             {
                 "name": model,

@@ -117,8 +117,13 @@ class RequestTurn:
                 if not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
                     self._record.client_is_gone = True
                     raise ClientDisconnected
-        detector = self._service.detector
-        answer = detector.answer(picture, selection, max_side, full_size, self._turn.hold_pixels)
+        with self._service.readiness.predicting() as running:
+
+            def hold_pixels(pixels: int) -> None:
+                self._turn.hold_pixels(pixels)
+                running.goes_on()
+
+            answer = self._service.detector.answer(picture, selection, max_side, full_size, hold_pixels)
         for stage, seconds in answer.seconds.items():
             self._record.add(stage, seconds)
         height, width = answer.size

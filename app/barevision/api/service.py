@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from flask import current_app
 
 from barevision.api.admission import Admission
 from barevision.api.metrics import Metrics
+from barevision.api.readiness import Readiness
 from barevision.detector import Detector
-from barevision.errors import EngineError, WrongAnswerError
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Readiness:
-    """Whether the model answers its golden image rightly, and what the check said."""
-
-    is_ready: bool
-    finding: str
 
 
 @dataclass(frozen=True)
@@ -34,19 +23,15 @@ class Service:
 
 
 def make_service(detector: Detector) -> Service:
-    """The service of `detector`, which is checked here once: that warms the engine up, and no model changes later."""
+    """The service of `detector`, which is checked here for the first time: that warms the engine up."""
     settings = detector.settings
-    try:
-        readiness = Readiness(True, detector.check())
-    except (EngineError, WrongAnswerError) as error:
-        _log.error("not ready: %s", error)
-        readiness = Readiness(False, str(error))
+    readiness = Readiness(detector.check, settings.check_after, settings.hung_after)
     streams = detector.engine.plan.streams
     # While inferences share cores, one more picture is decoded for whichever is done first. Where each has a core of
     # its own, decoding beside them would only take cores from them: 8 % fewer pictures a second.
     turns = streams + 1 if streams < settings.threads else streams
     admission = Admission(turns, settings.max_pixels, settings.max_wait)
-    metrics = Metrics(detector.model.name, detector.engine.plan, admission)
+    metrics = Metrics(detector.model.name, detector.engine.plan, admission, readiness)
     return Service(detector, admission, metrics, readiness)
 
 

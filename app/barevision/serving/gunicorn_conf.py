@@ -67,8 +67,13 @@ limit_request_field_size = 8190
 
 
 def when_ready(arbiter: Arbiter) -> None:
-    """Makes every reload try its model first. Gunicorn calls this once, in the process that receives the signals."""
+    """Makes every reload try its model first, and systemd start all anew should this process hang.
+
+    Gunicorn calls it once, in the process that receives the signals.
+    """
     # Imported only here: a module that is imported before the paths were changed would keep a path with a link.
     from barevision.serving.reload import try_reloads
+    from barevision.serving.watchdog import feed_watchdog
 
     try_reloads(arbiter)
+    feed_watchdog(arbiter)

@@ -18,6 +18,9 @@ Gunicorn's poller, which takes new connections in, waits up to two seconds for e
 answer. Here the thread that answered ends the connection, and only one whose client may still be sending is waited
 for: by the poller, which takes others in meanwhile.
 
+A prediction that never returns can't be ended in the process, so the worker ends itself. Gunicorn starts another, and
+NGINX asks that one for what the old one had not answered.
+
 What Gunicorn refuses itself, because it is no request or one with too large a header, is answered in the app's form.
 
 This depends on Gunicorn 27's internals: `enqueue_req`, `finish_request`, `wait_for_and_dispatch_events`, `nr_conns`,
@@ -31,6 +34,7 @@ import contextlib
 import http
 import json
 import logging
+import os
 import re
 import selectors
 import socket
@@ -41,6 +45,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from gunicorn.http import Request
@@ -58,14 +63,19 @@ _SMALL_ANSWER = 64 * 1024
 # Gunicorn quotes what it could not read.
 _DETAIL_CHARACTERS = 200
 
+# How often the worker looks whether predictions go on, in seconds.
+_LOOK_SECONDS = 1.0
+# Not 3 or 4, at which Gunicorn gives up.
+_EXIT_HUNG = 1
+
 _log = logging.getLogger(__name__)
 
 
 class Worker(ThreadWorker):
     """Gunicorn's gthread worker, for the setting `worker_class`. It holds an answer in memory until it is complete.
 
-    The app says in `extensions["barevision"].admission` who may come in (api/admission.py). Gunicorn's own threads, as
-    many as its setting `threads` says, answer what is no prediction.
+    The app says in `extensions["barevision"]` who may come in (api/admission.py) and whether predictions go on
+    (api/readiness.py). Gunicorn's own threads, as many as its setting `threads` says, answer what is no prediction.
     """
 
     def load_wsgi(self) -> None:
@@ -86,6 +96,19 @@ class Worker(ThreadWorker):
             return app(environ, start_response)
 
         self.wsgi = app_with_ticket
+        readiness = app.extensions["barevision"].readiness
+        address = self.sockets[0].getsockname()
+        if isinstance(address, str):
+            # Whoever is about to stop the service makes this file: barevision.service, for a balancer to notice.
+            readiness.is_draining = Path(f"{address}.draining").exists
+        threading.Thread(target=self._watch, args=(readiness,), name="watch", daemon=True).start()
+
+    def _watch(self, readiness: Any) -> None:
+        """Ends the process once a prediction hangs."""
+        while readiness.look():
+            time.sleep(_LOOK_SECONDS)
+        _log.critical("the worker ends, because %s", readiness.finding)
+        os._exit(_EXIT_HUNG)
 
     def enqueue_req(self, conn: TConn) -> None:
         """Gives a connection to whoever answers its next request, or waits for the request without a thread."""

@@ -15,7 +15,8 @@ from flask.testing import FlaskClient
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
-from barevision.api.service import Readiness
+from barevision.api.readiness import Readiness
+from barevision.errors import WrongAnswerError
 from barevision.objects import Detection, differences
 from tests.support.admission import refused
 from tests.support.answers import detections
@@ -217,8 +218,11 @@ def test_every_error_has_the_protocols_form(app: Flask, engine: FakeEngine, pict
 
 
 def test_not_ready_after_a_wrong_answer(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong() -> str:
+        raise WrongAnswerError("missing: elephant")
+
     service = client.application.extensions["barevision"]
-    not_ready = replace(service, readiness=Readiness(False, "missing: elephant"))
+    not_ready = replace(service, readiness=Readiness(wrong, ask_after=60))
     monkeypatch.setitem(client.application.extensions, "barevision", not_ready)
     for path in ("/v2/health/ready", "/v2/models/roadsigns/ready"):
         response = client.get(path)

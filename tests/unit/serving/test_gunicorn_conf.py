@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -17,12 +19,15 @@ from tests.support.waiting import wait_until
 APPLICATION = """
 from types import SimpleNamespace
 from barevision.api.admission import Admission
+from barevision.api.readiness import Readiness
 from late import RELEASE as LATE
 RELEASE = {release!r}
 def app(environ, start_response):
     start_response("200 OK", [("Content-Length", "2"), ("Connection", "close")])
     return [(RELEASE + LATE).encode()]
-app.extensions = {{"barevision": SimpleNamespace(admission=Admission(1, 1, 1))}}
+app.extensions = {{"barevision": SimpleNamespace(
+    admission=Admission(1, 1, 1), readiness=Readiness(lambda: "right", 60)
+)}}
 """
 
 
@@ -42,26 +47,44 @@ def ask(path: Path) -> str:
         return response.read().decode()
 
 
-def test_a_new_worker_is_of_the_release_that_was_started_not_of_the_current_one(tmp_path: Path) -> None:
-    current, path = tmp_path / "current", tmp_path / "socket"
-    make_release(tmp_path, "a")
-    make_release(tmp_path, "b")
-    current.symlink_to("a")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(APP), str(current / "env")])}
+@contextlib.contextmanager
+def gunicorn(folder: Path, **environment: str) -> Iterator[subprocess.Popen]:
+    """Gunicorn, which serves the release "a" of `folder` as the current one, at a socket there."""
+    make_release(folder, "a")
+    (folder / "current").symlink_to("a")
+    path = os.pathsep.join([str(APP), str(folder / "current" / "env")])
+    environment = {**os.environ, "PYTHONPATH": path, **environment}
     # systemd sets no PWD.
     environment.pop("PWD", None)
     command = [sys.executable, "-m", "gunicorn", "--config", APP / "barevision/serving/gunicorn_conf.py"]
-    options = ["--bind", f"unix:{path}", "own:app"]
-    with subprocess.Popen([*command, *options], cwd=current / "app", env=environment) as process:
+    options = ["--bind", f"unix:{folder / 'socket'}", "own:app"]
+    with subprocess.Popen([*command, *options], cwd=folder / "current" / "app", env=environment) as process:
         try:
-            wait_until(path.exists, "Gunicorn listens")
-            assert ask(path) == "aa"
-            current.unlink()
-            current.symlink_to("b")
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-            worker = children.read_text().split()[0]
-            os.kill(int(worker), signal.SIGKILL)
-            wait_until(lambda: children.read_text().split() not in ([], [worker]), "another worker")
-            assert ask(path) == "aa"
+            wait_until((folder / "socket").exists, "Gunicorn listens")
+            yield process
         finally:
             process.terminate()
+
+
+def test_a_new_worker_is_of_the_release_that_was_started_not_of_the_current_one(tmp_path: Path) -> None:
+    current, path = tmp_path / "current", tmp_path / "socket"
+    make_release(tmp_path, "b")
+    with gunicorn(tmp_path) as process:
+        assert ask(path) == "aa"
+        current.unlink()
+        current.symlink_to("b")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        worker = children.read_text().split()[0]
+        os.kill(int(worker), signal.SIGKILL)
+        wait_until(lambda: children.read_text().split() not in ([], [worker]), "another worker")
+        assert ask(path) == "aa"
+
+
+def test_systemd_hears_that_gunicorn_goes_on(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(60)
+        with gunicorn(tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify")):
+            heard = [systemd.recv(1000) for _ in range(4)]
+    assert sorted(heard[:2])[1] == b"WATCHDOG_USEC=60000000"
+    assert heard[2:] == [b"WATCHDOG=1"] * 2

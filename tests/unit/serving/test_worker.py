@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPResponse
+from http.client import HTTPResponse, RemoteDisconnected
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +22,7 @@ import pytest
 from gunicorn.config import Config
 
 from barevision.api.admission import Admission
+from barevision.api.readiness import Readiness
 from barevision.serving.worker import Worker
 from tests.support.serving import APP
 from tests.support.waiting import wait_until
@@ -36,6 +37,13 @@ def wsgi_app(environ: dict, start_response: Callable) -> Iterable[bytes]:
         start_response("200 OK", [("Content-Length", str(len(thread)))])
         return [thread]
     start_response("200 OK", [("Content-Length", str(len(BODY)))])
+    if environ["PATH_INFO"] == "/pid":
+        return [str(os.getpid()).ljust(len(BODY)).encode()]
+    if environ["PATH_INFO"] == "/draining":
+        return [str(wsgi_app.extensions["barevision"].readiness.is_draining()).ljust(len(BODY)).encode()]
+    if environ["PATH_INFO"] == "/hung":
+        with wsgi_app.extensions["barevision"].readiness.predicting():
+            time.sleep(3600)
     if environ["PATH_INFO"].startswith("/slow"):
         return _slowly(environ)
     if environ["PATH_INFO"] == "/status":
@@ -47,7 +55,11 @@ def wsgi_app(environ: dict, start_response: Callable) -> Iterable[bytes]:
     return _parts(environ["PATH_INFO"] == "/death")
 
 
-wsgi_app.extensions = {"barevision": SimpleNamespace(admission=Admission(turns=1, pixels=1, max_wait=2))}
+wsgi_app.extensions = {
+    "barevision": SimpleNamespace(
+        admission=Admission(turns=1, pixels=1, max_wait=2), readiness=Readiness(lambda: "right", 60, hung_after=1)
+    )
+}
 
 
 def _slowly(environ: dict) -> Iterable[bytes]:
@@ -70,6 +82,13 @@ def _parts(dies: bool) -> Iterator[bytes]:
 @pytest.fixture
 def path(tmp_path: Path) -> Iterator[Path]:
     """The socket of a running Gunicorn."""
+    with gunicorn(tmp_path) as path:
+        yield path
+
+
+@contextlib.contextmanager
+def gunicorn(tmp_path: Path) -> Iterator[Path]:
+    """As `path`."""
     path, body = tmp_path / "socket", tmp_path / "body"
     body.write_bytes(BODY)
     command = [sys.executable, "-m", "gunicorn", "--bind", f"unix:{path}"]
@@ -87,10 +106,16 @@ def path(tmp_path: Path) -> Iterator[Path]:
         subprocess.Popen([*command, *options], env=environment, cwd=tmp_path, stderr=out) as process,
     ):
         try:
-            wait_until(path.exists, log.read_text)
+            wait_until(lambda: _listens(path), log.read_text)
             yield path
         finally:
             process.terminate()
+
+
+def _listens(path: Path) -> bool:
+    # The socket is there a moment before Gunicorn listens on it.
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0
 
 
 def connect(path: Path) -> socket.socket:
@@ -113,6 +138,22 @@ def receive(connection: socket.socket) -> bytes:
     response = HTTPResponse(connection)
     response.begin()
     return response.read()
+
+
+def test_a_worker_in_which_a_prediction_hangs_is_replaced(path: Path) -> None:
+    with connect(path) as connection:
+        before = ask(connection, "/pid")
+    with connect(path) as hung, pytest.raises((ConnectionError, RemoteDisconnected)):
+        ask(hung, "/hung", "POST")
+    with connect(path) as connection:
+        assert ask(connection, "/pid") != before
+
+
+def test_a_file_beside_the_socket_says_that_the_service_is_about_to_stop(path: Path) -> None:
+    with connect(path) as connection:
+        assert ask(connection, "/draining").strip() == b"False"
+        Path(f"{path}.draining").touch()
+        assert ask(connection, "/draining").strip() == b"True"
 
 
 def test_answers_arrive_whole_one_after_the_other_on_a_connection(path: Path) -> None:
