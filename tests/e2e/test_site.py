@@ -385,6 +385,17 @@ def test_a_service_that_hangs_is_restarted(lab: Lab) -> None:
     assert_answers_rightly(lab, machine)
 
 
+def test_nginx_comes_back_when_it_dies(lab: Lab) -> None:
+    machine = MACHINES[0]
+    show = "systemctl show --property MainPID --value nginx.service"
+    before = lab.ssh(machine, show)
+    # The master first, which would start workers anew. All, because systemd itself can't end them where the host's
+    # control groups can't be written.
+    lab.ssh(machine, f"sudo sh -c 'kill -KILL {before}; kill -KILL $(pidof nginx)'")
+    wait_until(lambda: lab.ssh(machine, show) not in ("0", before), "another NGINX")
+    assert_answers_rightly(lab, machine)
+
+
 @contextlib.contextmanager
 def service_with(lab: Lab, machine: str, environment: str) -> Iterator[None]:
     """The service, started with more in its `environment`."""

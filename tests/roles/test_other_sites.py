@@ -41,13 +41,16 @@ def nginx_folder(tmp_path: Path) -> Path:
 
 
 def converge(folder: Path, **variables: str) -> Run:
-    """Runs the role. /etc/nginx is `folder` meanwhile."""
+    """Runs the role. /etc/nginx is `folder` meanwhile, and systemd has no units of this machine's own."""
     play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "roles": ["nginx"]}]
     (folder.parent / "playbook.yml").write_text(yaml.safe_dump(play))
     given = _HANDED | variables
+    units = folder.parent / "units"
+    units.mkdir(exist_ok=True)
+    mounts = f"mount --bind {folder} /etc/nginx; mount --bind {units} /etc/systemd/system"
     done = subprocess.run(
         [
-            *("unshare", "--mount", "sh", "-c", f'mount --bind {folder} /etc/nginx && exec "$@"', "sh"),
+            *("unshare", "--mount", "sh", "-ec", f'{mounts}; exec "$@"', "sh"),
             *(Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", folder.parent / "playbook.yml"),
             *(word for name, value in given.items() for word in ("-e", f"{name}={value}")),
         ],
