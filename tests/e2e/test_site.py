@@ -450,6 +450,43 @@ def test_systemd_waits_a_minute_for_a_word_of_gunicorns(lab: Lab) -> None:
     assert lab.ssh(MACHINES[0], show) == "1min"
 
 
+def test_before_it_stops_the_service_is_not_ready_and_answers(lab: Lab) -> None:
+    machine = MACHINES[0]
+    lab.playbook("site.yml", "--limit", machine, "--tags", "gunicorn", "-e", "gunicorn_drain_seconds=5")
+    try:
+        lab.ssh(machine, "sudo systemctl restart --no-block barevision.service")
+        wait_until(lambda: requests.get(url(lab, machine, "/readyz"), timeout=30).status_code == 503, "it drains")
+        answer = requests.get(url(lab, machine, "/readyz"), timeout=30)
+        assert assert_problem(answer, 503)["detail"] == "the service is about to stop"
+        assert_answers_rightly(lab, machine)
+        wait_until(lambda: requests.get(url(lab, machine, "/readyz"), timeout=30).ok, "it is back")
+    finally:
+        lab.playbook("site.yml", "--limit", machine, "--tags", "gunicorn")
+    assert_answers_rightly(lab, machine)
+
+
+def test_maintenance_keeps_everybody_out_but_the_machine_itself(lab: Lab) -> None:
+    machine, playbook = MACHINES[0], "playbooks/maintenance.yml"
+    on = ("--limit", machine, "-e", "maintenance=on", "-e", '{"reason": "back at noon"}')
+    assert lab.playbook(playbook, *on, "--check", "--diff").changed == 1
+    assert_answers_rightly(lab, machine)
+    assert lab.playbook(playbook, *on).changed == 1
+    try:
+        for path in ("/predict", "/readyz"):
+            answer = requests.post(url(lab, machine, path), data=GOLDEN.picture, timeout=30)
+            assert answer.headers["Retry-After"] == "60"
+            assert assert_problem(answer, 503)["detail"] == "back at noon"
+        assert requests.get(url(lab, machine, "/healthz"), timeout=30).ok
+        assert lab.playbook(playbook, *on).changed == 0
+        lab.playbook("playbooks/smoke.yml", "--limit", machine)
+        lab.ssh(machine, "sudo systemctl restart nginx")
+        assert requests.get(url(lab, machine, "/readyz"), timeout=30).status_code == 503
+    finally:
+        run = lab.playbook(playbook, "--limit", machine, "-e", "maintenance=off")
+    assert run.changed == 1
+    assert_answers_rightly(lab, machine)
+
+
 def test_many_who_ask_without_a_pause_are_all_answered_and_the_smoke_test_too(lab: Lab) -> None:
     machine = MACHINES[0]
     statuses: list[int] = []

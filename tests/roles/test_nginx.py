@@ -72,6 +72,7 @@ class Nginx:
 
     address: tuple[str, int]
     access_log: Path
+    maintenance: Path
     backend: _Backend | None = None
     seen: list[tuple[str, int]] = field(default_factory=list)
 
@@ -109,13 +110,13 @@ def nginx(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nginx]:
         assert number in text
         text = text.replace(number, other)
     conf = write_nginx_conf(tmp_path, text)
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "mine.conf").write_text("location = /own { return 200 mine; }")
+    (tmp_path / "barevision.d").mkdir()
+    (tmp_path / "barevision.d" / "mine.conf").write_text("location = /own { return 200 mine; }")
     command = [_NGINX, "-c", str(conf)]
     tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert tested.returncode == 0, tested.stderr
 
-    running = Nginx(("127.0.0.1", port), tmp_path / "access.log")
+    running = Nginx(("127.0.0.1", port), tmp_path / "access.log", tmp_path / "barevision.maintenance.json")
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
         if "without_service" not in request.node.name:
@@ -255,6 +256,32 @@ def test_who_is_refused_and_comes_again_at_once_is_held_back(nginx: Nginx) -> No
 
 
 _OURS = "https://app.example.com"
+
+
+@pytest.mark.parametrize("nginx", [{"app_cors_origins": ["*"]}], indirect=True)
+def test_in_maintenance_strangers_are_told_why(nginx: Nginx) -> None:
+    problem = json.dumps({"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "at noon"})
+
+    def ask(method: str, path: str, source: str = "127.0.0.2") -> tuple[int, dict, bytes]:
+        with closing(HTTPConnection(*nginx.address, timeout=10, source_address=(source, 0))) as connection:
+            connection.request(method, path, b"x" * 1000 if method == "POST" else None, {"Origin": _OURS})
+            answer = connection.getresponse()
+            return answer.status, dict(answer.headers), answer.read()
+
+    nginx.maintenance.write_text(problem)
+    for method, path in (("POST", "/predict"), ("GET", "/readyz"), ("GET", "/")):
+        status, headers, body = ask(method, path)
+        assert (status, body.decode()) == (503, problem)
+        assert headers["Content-Type"] == "application/problem+json"
+        assert headers["Retry-After"] == "60"
+        assert headers["Access-Control-Allow-Origin"] == "*"
+        assert len(headers["X-Request-ID"]) == 32
+    assert ask("GET", "/.maintenance")[0] == 404
+    assert nginx.seen == []
+    assert ask("GET", "/healthz")[0] == 200
+    assert ask("POST", "/predict", "127.0.0.1")[0] == 200
+    nginx.maintenance.unlink()
+    assert ask("POST", "/predict")[0] == 200
 
 
 def cors(answer: requests.Response) -> dict[str, str]:

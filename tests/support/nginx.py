@@ -9,11 +9,12 @@ from pathlib import Path
 def write_nginx_conf(folder: Path, site: str, connections: int = 512) -> Path:
     """Writes a whole configuration into `folder`, where NGINX then keeps all of its files, and returns its path.
 
-    :param site: the role's site; lines of the users' own come from the folder ``own``.
+    :param site: the role's site; lines of the users' own come from the folder ``barevision.d``.
     :param connections: what a worker may have open.
     """
-    own, log = str(folder / "own"), str(folder / "access.log")
-    text = site.replace("/etc/nginx/barevision.d", own).replace("/var/log/nginx/access.log", log)
+    text = site.replace("/var/log/nginx/access.log", str(folder / "access.log"))
+    for own in ("barevision.d", "barevision.maintenance.json"):
+        text = text.replace(f"/etc/nginx/{own}", str(folder / own))
     (folder / "site").write_text(text)
     names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "".join(f"{name}_temp_path {folder}/{name}; " for name in names)
