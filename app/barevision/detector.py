@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -40,6 +41,7 @@ from barevision.models.prepare import PreparedModel, prepare
 from barevision.models.source import Progress
 from barevision.objects import Detection
 from barevision.pictures.decode import decode_reduced
+from barevision.processes import Process
 from barevision.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -237,11 +239,14 @@ class Detector:
         return self.predict(image, Selection(asked_confidence(self.engine.plan.precision)))
 
 
-def load_detector(settings: Settings, progress: Progress | None = None, measures: bool = False) -> Detector:
+def load_detector(
+    settings: Settings, progress: Progress | None = None, measures: bool = False, process: Process | None = None
+) -> Detector:
     """The model of `settings`, prepared if need be, on the engine that was chosen for it on this machine.
 
     :param measures: whether to choose one, which takes up to 20 seconds, if none was chosen for this processor and
         these settings. If not, such a model runs with ONNX Runtime at f32, where the settings say nothing else.
+    :param process: which one of a service's this is, to have its share of the plan; None if it is the only one.
     :raises ModelError: the model can't be had or read.
     :raises EngineError: the engine can't load it.
     """
@@ -255,8 +260,10 @@ def load_detector(settings: Settings, progress: Progress | None = None, measures
         plans = wanted_plans(model, settings, this_processor())
         plan = quick_choice(model, settings, plans) if measures else None
     plan = plan or usual
+    processes = plan.processes if process else 1
+    share = replace(plan, streams=math.ceil(plan.streams / processes), processes=processes)
     try:
-        engine = load_engine(plan, model.path)
+        engine = load_engine(share, model.path, process)
     except EngineError as error:
         # What was chosen outside of the service's sandbox may not run within.
         if plan == usual:

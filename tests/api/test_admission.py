@@ -15,6 +15,7 @@ from barevision.api import create_app
 from barevision.api.admission import Admission, Ticket, Turn, is_machines_own
 from barevision.detector import Detector
 from barevision.errors import BusyError
+from barevision.processes import Processes
 from barevision.serving import gunicorn_conf
 from barevision.serving.worker import TICKET
 from tests.support.admission import all_turns_taken, refused
@@ -167,6 +168,59 @@ def test_health_checks_have_connections_however_fast_predictions_are(clock: Cloc
     assert admission.waiting * 2 <= gunicorn_conf.worker_connections
 
 
+def two_processes(max_wait: float = 10) -> tuple[Admission, Admission]:
+    """The queues of a service of two processes, before an engine each."""
+    processes = Processes()
+    both = tuple(Admission(1, 1000, max_wait, processes.join()) for _ in range(2))
+    for admission in both:
+        admission.process.numbers.takes_connections = 1
+    return both
+
+
+def test_a_connection_is_left_to_the_process_that_has_less_to_do(clock: Clock) -> None:
+    first, second = two_processes()
+    assert [first.moment_for_others(), second.moment_for_others()] == [0, 0]
+    # Nobody knows how long a turn takes yet.
+    first.arrive()
+    assert first.moment_for_others() > 0 == second.moment_for_others()
+    second.arrive()
+    assert [first.moment_for_others(), second.moment_for_others()] == [0, 0]
+    second.process.numbers.takes_connections = 0
+    first.arrive()
+    assert first.moment_for_others() == 0
+
+
+def test_a_process_that_would_refuse_leaves_connections_to_one_that_would_not(clock: Clock) -> None:
+    """One request keeps its turn for longer than others may wait, as a hung one does: it attracts no others."""
+    hung, other = two_processes()
+    crowd(hung, clock, 1, 1)
+    crowd(other, clock, 1, 1)
+    with turn(hung):
+        for _ in range(4):
+            other.arrive()
+        clock.now += 2
+        assert other.moment_for_others() > hung.moment_for_others() == 0
+        clock.now += 9
+        other.leave(other.arrive())
+        other.process.numbers.last_end = clock.now
+        assert hung.moment_for_others() > other.moment_for_others() == 0
+
+
+def test_places_and_requests_between_pictures_are_those_of_all_processes(clock: Clock) -> None:
+    first, second = two_processes()
+    for _ in range(250):
+        assert not first.arrive().refusal
+        assert not second.arrive().refusal
+    assert first.arrive().refusal == second.arrive().refusal == "500 requests are here already"
+    with contextlib.ExitStack() as stack:
+        for admission in (first, second, first, second, first):
+            stack.enter_context(admission.between_pictures())
+        with pytest.raises(BusyError, match="5 other requests"):
+            stack.enter_context(second.between_pictures())
+    with second.between_pictures():
+        pass
+
+
 def held_back(admission: Admission, clock: Clock, count: int) -> list[float]:
     return [admission.hold_back(Ticket(clock.now, 99, "a turn would come in 99 seconds")) for _ in range(count)]
 
@@ -315,7 +369,7 @@ def test_who_has_no_thread_to_wait_in_is_called_when_its_turn_comes() -> None:
         first.hold_pixels(1000)
     # It keeps its turn, and no pixels, until it leaves.
     assert called == [0]
-    assert admission._pixels.taken == 0
+    assert admission.process.numbers.pixels == 0
     admission.leave(tickets[0])
     assert called == [0, 1]
     # Who asked for no prediction gives its turn back as well.
@@ -364,9 +418,10 @@ def test_many_small_pictures_do_not_keep_a_large_one_out() -> None:
     threads = [threading.Thread(target=other, args=(pixels,)) for pixels in (1000, 10)]
     with turn(admission) as mine:
         mine.hold_pixels(500)
-        for number, thread in enumerate(threads, 1):
-            thread.start()
-            wait_until(lambda waiting=number: len(admission._pixels._waiting) == waiting, "it waits for pixels")
+        threads[0].start()
+        wait_until(lambda: admission.process.numbers.wants_pixels, "the large one waits")
+        threads[1].start()
+        wait_until(lambda: admission.predicting == 3, "the small one has its turn")
         had.append(500)
     for thread in threads:
         thread.join()
@@ -391,7 +446,7 @@ def test_a_large_picture_that_gave_up_lets_a_small_one_in() -> None:
         mine.hold_pixels(500)
         threads = [threading.Thread(target=target) for target in (large, small)]
         threads[0].start()
-        wait_until(lambda: admission._pixels._waiting, "the large one waits")
+        wait_until(lambda: admission.process.numbers.wants_pixels, "the large one waits")
         threads[1].start()
         for thread in threads:
             thread.join()

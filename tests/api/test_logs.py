@@ -10,17 +10,17 @@ import sys
 _LOGGING = """
 import logging, sys, warnings
 from flask import Flask, g
-from barevision.api.admission import Admission
 from barevision.api.metrics import Metrics
 from barevision.api.readiness import Readiness
 from barevision.engines import Plan
+from barevision.processes import only_process
 from barevision.api.record import Record
 from barevision.api.logs import configure_logging
 configure_logging(sys.argv[1])
 app = Flask("barevision")
 logging.getLogger("barevision.api").info("request", extra={"status": 200, "path": 'a"\\n{'})
 with app.test_request_context():
-    g.record = Record("mine-1", Metrics("roadsigns", Plan(), Admission(1, 1, 1), Readiness(lambda: "", 60)))
+    g.record = Record("mine-1", Metrics("roadsigns", Plan(), Readiness(lambda: "", 60), only_process()))
     warnings.warn("a tag\\nis damaged")
     try:
         1 / 0

@@ -16,6 +16,7 @@ from barevision.api import create_app, readiness
 from barevision.api.readiness import Readiness
 from barevision.detector import Detector
 from barevision.errors import EngineError, PictureError, WrongAnswerError
+from barevision.processes import Processes
 from tests.support.engines import FakeEngine
 from tests.support.metrics import sample
 from tests.support.problems import assert_problem
@@ -198,6 +199,26 @@ def test_clients_and_prometheus_see_a_hang(app: Flask, engine: FakeEngine, pictu
         client.join()
     wait_until(lambda: sample(app, "barevision_oldest_prediction_seconds") == 0, "the golden image's end")
     assert sample(app, "barevision_last_success_timestamp_seconds") == pytest.approx(time.time(), abs=60)
+
+
+def test_the_service_is_ready_if_all_of_its_processes_are(golden: Golden, later) -> None:
+    processes, other_golden = Processes(), Golden()
+    ready = Readiness(golden, 15, process=processes.join())
+    other = processes.join()
+    # It is only starting.
+    assert ready.is_ready
+    other_ready = Readiness(other_golden, 15, process=other)
+    other.numbers.pid = 1
+    assert ready.is_ready
+    other_golden.error = WrongAnswerError("missing: elephant")
+    look_for(other_ready, 17, later)
+    wait_until(lambda: not other_ready.is_ready, "the wrong answer")
+    other_ready.look()
+    assert not ready.is_ready
+    assert ready.finding == "another process of the service is not ready; its log says why"
+    assert other_ready.finding == "missing: elephant"
+    processes.leave(other)
+    assert ready.is_ready
 
 
 def test_an_engine_that_breaks_is_found_out_without_a_request(roadsigns: Detector, engine: FakeEngine, later) -> None:

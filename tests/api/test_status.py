@@ -56,8 +56,8 @@ def test_the_service_says_what_it_is(client: FlaskClient, roadsigns: Detector) -
     assert found["version"] == __version__
     assert found["model"] == {"name": "roadsigns", "labels": roadsigns.model.labels, "input_size": [320, 320]}
     cores = roadsigns.settings.threads
-    expected = {"name": "onnxruntime", "precision": "f32", "streams": 1, "threads": cores, "lone_threads": cores}
-    assert found["engine"] == expected
+    streams = {"streams": 1, "processes": 1, "threads": cores, "lone_threads": cores}
+    assert found["engine"] == {"name": "onnxruntime", "precision": "f32", **streams}
     assert found["limits"]["max_pixels"] == roadsigns.settings.max_pixels
     assert found["limits"]["max_wait"] == roadsigns.settings.max_wait
     assert found["defaults"] == {"confidence": 0.5, "nms": 0.3}

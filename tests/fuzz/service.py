@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -22,7 +23,7 @@ _ANSWER_SECONDS = 60
 
 @dataclass(frozen=True)
 class Service:
-    """A running Gunicorn with one worker."""
+    """A running Gunicorn with all of its workers."""
 
     path: Path
     gunicorn: int
@@ -33,13 +34,21 @@ class Service:
         return [int(number) for number in children.read_text().split()]
 
     def memory(self, name: str = "VmRSS") -> int:
-        """What its worker takes now (VmRSS) or took at most (VmHWM), in bytes."""
-        lines = Path(f"/proc/{self.workers()[0]}/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+        """What its workers take now (VmRSS) or took at most (VmHWM) together, in bytes."""
+        statuses = [Path(f"/proc/{worker}/status").read_text().splitlines() for worker in self.workers()]
+        return sum(int(line.split()[1]) * 1024 for lines in statuses for line in lines if line.startswith(f"{name}:"))
 
     def forget_peak(self) -> None:
         """Sets VmHWM back to VmRSS."""
-        Path(f"/proc/{self.workers()[0]}/clear_refs").write_text("5")
+        for worker in self.workers():
+            Path(f"/proc/{worker}/clear_refs").write_text("5")
+
+    def get(self, path: str) -> tuple[int | None, str]:
+        """Status and body of the answer at `path`; no status if none came."""
+        with contextlib.suppress(OSError):
+            status, body = self.ask(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            return status, body.decode()
+        return None, ""
 
     def ask(self, request: bytes, whole: bool = True) -> tuple[int | None, bytes]:
         """Status and body of the answer to `request`; no status if none came.
@@ -93,8 +102,9 @@ def _unit_environment() -> dict[str, str]:
 def _wait(service: Service, process: subprocess.Popen, log: Path) -> None:
     def is_ready() -> bool:
         assert process.poll() is None, f"the service doesn't start:\n{log.read_text()}"
-        with contextlib.suppress(OSError):
-            return service.ask(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[0] == 200
-        return False
+        if service.get("/readyz")[0] != 200:
+            return False
+        wanted = json.loads(service.get("/info")[1])["engine"]["processes"]
+        return f"barevision_processes {wanted:.1f}" in service.get("/metrics")[1]
 
-    wait_until(is_ready, lambda: f"the service is ready:\n{log.read_text()}", _START_SECONDS)
+    wait_until(is_ready, lambda: f"all workers are ready:\n{log.read_text()}", _START_SECONDS)

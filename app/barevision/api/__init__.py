@@ -11,12 +11,16 @@ from barevision.api.errors import register_errors
 from barevision.api.record import register_record
 from barevision.api.service import make_service
 from barevision.detector import Detector
+from barevision.processes import Process
 
 BLUEPRINTS = (predict.bp, deepstack.bp, open_inference.bp, page.bp, status.bp, documents.bp)
 
 
-def create_app(detector: Detector) -> Flask:
-    """The WSGI application that answers with `detector`."""
+def create_app(detector: Detector, process: Process | None = None) -> Flask:
+    """The WSGI application that answers with `detector`.
+
+    :param process: which one of its service's this is; None if it is the only one.
+    """
     app = Flask("barevision", static_folder=None)
     # One byte more than allowed: what comes without a Content-Length is cut off there, and would pass for complete.
     app.config["MAX_CONTENT_LENGTH"] = detector.settings.max_bytes + 1
@@ -24,7 +28,7 @@ def create_app(detector: Detector) -> Flask:
     app.url_map.merge_slashes = False
     app.json.sort_keys = False
     app.json.compact = True
-    app.extensions["barevision"] = make_service(detector)
+    app.extensions["barevision"] = make_service(detector, process)
     register_record(app)
     register_cors(app, detector.settings.cors_origins)
     app.before_request(_refuse_slashes)

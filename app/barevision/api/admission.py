@@ -24,9 +24,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from barevision.errors import BusyError
+from barevision.processes import Numbers, Process, only_process
 
-#: How many requests may be inside. A quarter of the connections that Gunicorn keeps (serving/gunicorn_conf.py): others
-#: are for health checks and refusals. NGINX lets as many through (roles/nginx), because it refuses with less work.
+#: How many requests may be inside, in all processes together. A quarter of the connections that Gunicorn keeps
+#: (serving/gunicorn_conf.py): others are for health checks and refusals. NGINX lets as many through (roles/nginx),
+#: because it refuses with less work.
 MOST_INSIDE = 500
 # How many of the last turns tell how fast turns go: one picture of 50 megapixels among small ones says little.
 _LATEST_TURNS = 32
@@ -37,8 +39,10 @@ _SLOWER = 1.1
 _REFUSALS_A_TURN = 5
 # Seconds without a refusal that may be made up for.
 _REFUSALS_BURST = 1.0
-# Requests that wait between two of their pictures keep their body and their thread.
+# Requests that wait between two of their pictures keep their body and their thread; so many in all processes together.
 _MOST_BETWEEN = 5
+# How long a new connection is left to a process in which it has its turn sooner, and where it would be refused here.
+_MOMENT, _LONG_MOMENT = 0.0003, 0.003
 
 
 @dataclass
@@ -65,55 +69,63 @@ class Admission:
     """The queue before an engine.
 
     :param turns: how many requests are read, decoded and predicted at once.
-    :param pixels: how many pixels they may have in memory together; as many as the largest picture has, at least.
+    :param pixels: how many pixels they may have in memory together, those of other processes included; as many as the
+        largest picture has, at least.
     :param max_wait: the longest expected wait, in seconds, with which a request is let in, and the longest wait for a
         turn or for pixels that others keep.
+    :param process: the one that this queue is of; the only one of its service if None.
     """
 
-    def __init__(self, turns: int, pixels: int, max_wait: float) -> None:
-        self.turns = turns
+    def __init__(self, turns: int, pixels: int, max_wait: float, process: Process | None = None) -> None:
+        self.turns, self.pixels = turns, pixels
         # What a server needs, so that one is left for the next request whatever the others wait for.
         self.threads = turns + _MOST_BETWEEN + 1
         self.max_wait = max_wait
-        self._turns = _Room(turns)
-        self._pixels = _Room(pixels)
+        self.process = process or only_process()
+        self._numbers = self.process.numbers
+        self._turns = _Turns(turns, self._numbers)
         self._lock = threading.Lock()
-        self._inside = self._between = 0
-        # Seconds from one turn's end to the next one's, while others wait. When the last turn ended or, if nobody was
-        # inside then, the first request came; and whether others waited at that end.
+        # Seconds from one turn's end to the next one's, while others wait; and whether others waited at the last end.
         self._latest_turns: deque[float] = deque(maxlen=_LATEST_TURNS)
-        self._last_end = 0.0
         self._was_crowded = False
+        self._numbers.turns = turns
         # When the next refusal may be sent.
         self._next_refusal = 0.0
 
     @property
     def predicting(self) -> int:
         """How many requests have their turn."""
-        return self._turns.taken
+        return self._numbers.predicting
 
     @property
     def waiting(self) -> int:
         """How many requests are inside without having their turn."""
-        return max(0, self._inside - self.predicting)
+        return max(0, self._numbers.inside - self.predicting)
 
     def arrive(self) -> Ticket:
         """The place of a request that comes now, or its refusal."""
         now = time.perf_counter()
         with self._lock:
-            if not self._inside:
-                self._last_end, self._was_crowded = now, False
-            # One of those inside has to end before a turn is free, or more.
-            ahead = max(0, self._inside - self.turns + 1)
-            wait = ahead * self._turn_seconds() * _SLOWER + (now - self._last_end) if ahead else 0.0
+            if not self._numbers.inside:
+                self._numbers.last_end, self._was_crowded = now, False
+            wait = _expected_wait(self._numbers, now)
             ticket = Ticket(now, wait)
             if wait > self.max_wait:
                 ticket.refusal = f"a turn would come in {wait:.1f} seconds, allowed are {self.max_wait:g}"
-            elif self._inside >= MOST_INSIDE:
-                ticket.refusal = f"{self._inside} requests are here already"
+            elif (inside := sum(process.inside for process in self.process.everyone())) >= MOST_INSIDE:
+                ticket.refusal = f"{inside} requests are here already"
             else:
-                self._inside += 1
+                self._numbers.inside += 1
         return ticket
+
+    def moment_for_others(self) -> float:
+        """How many seconds to leave a new connection to other processes, because its turn would come sooner there."""
+        now, own = time.perf_counter(), self._numbers
+        place = _expected_wait(own, now), own.inside
+        others = (other for other in self.process.others() if other.takes_connections)
+        if all((_expected_wait(other, now), other.inside) >= place for other in others):
+            return 0.0
+        return _MOMENT if place[0] <= self.max_wait else _LONG_MOMENT
 
     def hold_back(self, ticket: Ticket) -> float:
         """How many seconds to wait before `ticket`'s refusal is sent, because who is refused may come again at once.
@@ -125,7 +137,7 @@ class Admission:
             return 0.0
         with self._lock:
             earliest = max(self._next_refusal, now - _REFUSALS_BURST)
-            self._next_refusal = earliest + self._turn_seconds() / _REFUSALS_A_TURN
+            self._next_refusal = earliest + self._numbers.turn_seconds / _REFUSALS_A_TURN
         return max(0.0, min(earliest, latest) - now)
 
     def leave(self, ticket: Ticket) -> None:
@@ -138,7 +150,7 @@ class Admission:
         self.end_turn(ticket)
         if not ticket.refusal:
             with self._lock:
-                self._inside -= 1
+                self._numbers.inside -= 1
 
     def call(self, ticket: Ticket, begin: Callable[[], None]) -> None:
         """Calls `begin` when it is the turn of `ticket`: now, or from the thread in which another turn ends."""
@@ -147,7 +159,7 @@ class Admission:
             ticket.has_turn = True
             begin()
 
-        self._turns.ask(1, begin_turn)
+        self._turns.ask(begin_turn)
 
     @contextlib.contextmanager
     def turn(self, ticket: Ticket) -> Iterator[Turn]:
@@ -156,7 +168,7 @@ class Admission:
         :raises BusyError: others kept all turns for too long.
         """
         self.begin_turn(ticket)
-        turn = Turn(self, ticket, self._pixels)
+        turn = Turn(self, ticket)
         try:
             yield turn
         finally:
@@ -167,7 +179,7 @@ class Admission:
 
         :raises BusyError: others kept all turns for too long.
         """
-        if not ticket.has_turn and not self._turns.take(1, self.max_wait):
+        if not ticket.has_turn and not self._turns.take(self.max_wait):
             raise BusyError(f"no turn within {self.max_wait:g} seconds")
         ticket.has_turn = ticket.has_begun = True
 
@@ -179,13 +191,12 @@ class Admission:
         if ticket.has_begun:
             now = time.perf_counter()
             with self._lock:
+                numbers = self._numbers
                 if self._was_crowded:
-                    self._latest_turns.append(now - self._last_end)
-                self._last_end, self._was_crowded = now, self._inside > self.turns
-        self._turns.give_back(1)
-
-    def _turn_seconds(self) -> float:
-        return sum(self._latest_turns) / len(self._latest_turns) if self._latest_turns else 0.0
+                    self._latest_turns.append(now - numbers.last_end)
+                    numbers.turn_seconds = sum(self._latest_turns) / len(self._latest_turns)
+                numbers.last_end, self._was_crowded = now, numbers.inside > self.turns
+        self._turns.give_back()
 
     @contextlib.contextmanager
     def between_pictures(self) -> Iterator[None]:
@@ -194,24 +205,32 @@ class Admission:
         :raises BusyError: too many do.
         """
         with self._lock:
-            if self._between >= _MOST_BETWEEN:
+            between = sum(process.between for process in self.process.everyone())
+            if between >= _MOST_BETWEEN:
                 raise BusyError(
-                    f"{self._between} other requests with several pictures wait for their next one; send this picture "
-                    "in a request of its own"
+                    f"{between} other requests with several pictures wait for their next one; send this picture in a "
+                    "request of its own"
                 )
-            self._between += 1
+            self._numbers.between += 1
         try:
             yield
         finally:
             with self._lock:
-                self._between -= 1
+                self._numbers.between -= 1
+
+
+def _expected_wait(numbers: Numbers, now: float) -> float:
+    """Seconds until the turn of a request that comes `now` to the process of these numbers, by what is before it."""
+    # One of those inside has to end before a turn is free, or more.
+    ahead = max(0, numbers.inside - numbers.turns + 1)
+    return ahead * numbers.turn_seconds * _SLOWER + now - numbers.last_end if ahead else 0.0
 
 
 class Turn:
     """What a request that has its turn may do with it."""
 
-    def __init__(self, admission: Admission, ticket: Ticket, pixels: _Room) -> None:
-        self._admission, self._ticket, self._pixels = admission, ticket, pixels
+    def __init__(self, admission: Admission, ticket: Ticket) -> None:
+        self._admission, self._ticket = admission, ticket
         self._held = 0
 
     def hold_pixels(self, pixels: int) -> None:
@@ -221,10 +240,10 @@ class Turn:
 
         :raises BusyError: others kept it for too long.
         """
-        max_wait = self._admission.max_wait
+        process, most, max_wait = self._admission.process, self._admission.pixels, self._admission.max_wait
         if pixels <= self._held:
-            self._pixels.give_back(self._held - pixels)
-        elif not self._pixels.take(pixels - self._held, max_wait):
+            process.give_back_pixels(self._held - pixels)
+        elif not process.hold_pixels(pixels - self._held, most, max_wait):
             raise BusyError(f"no room for {pixels} pixels within {max_wait:g} seconds")
         self._held = pixels
 
@@ -240,42 +259,37 @@ class Turn:
             self._admission.begin_turn(self._ticket)
 
 
-class _Room:
-    """So much of something, which is taken and given back in pieces. Who waits is served in order."""
+class _Turns:
+    """So many turns, which are taken and given back. Who waits is served in order."""
 
-    def __init__(self, capacity: int) -> None:
-        self._free = self._capacity = capacity
-        self._waiting: deque[tuple[Callable[[], None], int]] = deque()
+    def __init__(self, turns: int, numbers: Numbers) -> None:
+        self._free = self._all = turns
+        self._numbers = numbers
+        self._waiting: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
 
-    @property
-    def taken(self) -> int:
-        return self._capacity - self._free
-
-    def ask(self, amount: int, begin: Callable[[], None]) -> tuple[Callable[[], None], int]:
-        """Calls `begin` once `amount` is taken for it: now, or from the thread that gives it back."""
-        place = (begin, amount)
+    def ask(self, begin: Callable[[], None]) -> None:
+        """Calls `begin` once a turn is taken for it: now, or from the thread that gives one back."""
         with self._changing():
-            self._waiting.append(place)
-        return place
+            self._waiting.append(begin)
 
-    def take(self, amount: int, timeout: float) -> bool:
-        """Whether `amount` was free, or became so within `timeout` seconds."""
+    def take(self, timeout: float) -> bool:
+        """Whether a turn was free, or became so within `timeout` seconds."""
         is_taken = threading.Event()
-        place = self.ask(amount, is_taken.set)
+        begin = is_taken.set
+        self.ask(begin)
         if is_taken.wait(timeout):
             return True
         with self._changing():
             # It may have been taken since.
-            if place not in self._waiting:
+            if begin not in self._waiting:
                 return True
-            # The next one may want less.
-            self._waiting.remove(place)
+            self._waiting.remove(begin)
         return False
 
-    def give_back(self, amount: int) -> None:
+    def give_back(self) -> None:
         with self._changing():
-            self._free += amount
+            self._free += 1
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
@@ -283,10 +297,10 @@ class _Room:
         served = []
         with self._lock:
             yield
-            while self._waiting and self._waiting[0][1] <= self._free:
-                begin, amount = self._waiting.popleft()
-                self._free -= amount
-                served.append(begin)
+            while self._waiting and self._free:
+                self._free -= 1
+                served.append(self._waiting.popleft())
+            self._numbers.predicting = self._all - self._free
         for begin in served:
             begin()
 

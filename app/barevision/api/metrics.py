@@ -1,20 +1,19 @@
-"""What a Prometheus server collects."""
+"""What a Prometheus server collects: of all processes of the service, whichever of them is asked."""
 
 from __future__ import annotations
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    Info,
-    ProcessCollector,
-    disable_created_metrics,
-)
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
-from barevision.api.admission import Admission
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics, values
+from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
 from barevision.api.readiness import Readiness
 from barevision.engines import Plan
+from barevision.processes import Process
 
 # From a tenth of a millisecond, what waiting costs when nobody waits, to the longest that a request may wait.
 _BUCKETS = (0.0001, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -23,52 +22,36 @@ METHODS = ("GET", "POST", "HEAD", "OPTIONS")
 
 # Prometheus' client would add a line for when each number was first counted: as many lines again, which nobody reads.
 disable_created_metrics()
+# The variable that names the folder in which Prometheus' client keeps the counts of several processes.
+_COUNTS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+# Of each of its files. A thousand counts have room.
+_COUNTS_BYTES = 128 * 1024
 
 
 class Metrics:
-    """The numbers of one process."""
+    """The numbers of a service."""
 
-    def __init__(self, model: str, plan: Plan, admission: Admission, readiness: Readiness) -> None:
-        self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
+    def __init__(self, model: str, plan: Plan, readiness: Readiness, process: Process) -> None:
+        self.registry = CollectorRegistry()
+        counts = self.registry
+        if folder := os.environ.get(_COUNTS_FOLDER):
+            _make_counts(Path(folder), process.number)
+            # A file for each place rather than each process: one that follows another goes on with its counts.
+            values.ValueClass = values.MultiProcessValue(lambda: process.number)
+            MultiProcessCollector(self.registry, folder)
+            counts = None
         self._requests = Counter(
-            "barevision_requests", "Requests that were answered", ["method", "path", "status"], registry=registry
+            "barevision_requests", "Requests that were answered", ["method", "path", "status"], registry=counts
         )
         self._stages = Histogram(
             "barevision_stage_seconds",
             "How long predictions took: wait for a turn, decode, infer, select, draw",
             ["stage"],
             buckets=_BUCKETS,
-            registry=registry,
+            registry=counts,
         )
-        self.refused = Counter("barevision_refused", "Requests for predictions answered 503, busy", registry=registry)
-        waiting = Gauge("barevision_waiting", "Requests that wait for their turn", registry=registry)
-        waiting.set_function(lambda: admission.waiting)
-        in_flight = Gauge("barevision_in_flight", "Requests whose turn it is", registry=registry)
-        in_flight.set_function(lambda: admission.predicting)
-        ready = Gauge("barevision_ready", "Whether /readyz says so: 1 or 0", registry=registry)
-        ready.set_function(lambda: readiness.is_ready)
-        last_success = Gauge(
-            "barevision_last_success_timestamp_seconds",
-            "When a prediction last succeeded, in seconds since 1970",
-            registry=registry,
-        )
-        last_success.set_function(lambda: readiness.last_success)
-        oldest = Gauge(
-            "barevision_oldest_prediction_seconds",
-            "For how long the oldest prediction has been running; 0 if none is",
-            registry=registry,
-        )
-        oldest.set_function(lambda: readiness.oldest_seconds)
-        Info("barevision_model", "What is served, and what runs it", registry=registry).info(
-            {
-                "name": model,
-                "engine": plan.engine,
-                "precision": plan.precision,
-                "streams": str(plan.streams),
-                "threads": str(plan.threads),
-            }
-        )
+        self.refused = Counter("barevision_refused", "Requests for predictions answered 503, busy", registry=counts)
+        self.registry.register(_Now(model, plan, readiness, process))
 
     def count(self, method: str, path: str | None, status: int) -> None:
         """Counts an answered request.
@@ -81,3 +64,74 @@ class Metrics:
     def time(self, stage: str, seconds: float) -> None:
         """Notes how long the stage of a prediction took."""
         self._stages.labels(stage).observe(seconds)
+
+
+def _make_counts(folder: Path, place: int) -> None:
+    """Makes the files that a process counts in, whole, with room that nobody else can take.
+
+    Where there is none when it is written to, the system ends the process.
+    """
+    for kind in ("counter", "histogram"):
+        path = folder / f"{kind}_{place}.db"
+        if not path.exists():
+            beside = path.with_suffix(".partial")
+            with beside.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, _COUNTS_BYTES)
+            beside.rename(path)
+
+
+class _Now(Collector):
+    """What is so at the moment."""
+
+    def __init__(self, model: str, plan: Plan, readiness: Readiness, process: Process) -> None:
+        self._model, self._plan, self._readiness, self._process = model, plan, readiness, process
+
+    def collect(self) -> Iterator[Metric]:
+        self._readiness.show()
+        # One that is only starting has nothing to say yet.
+        all_numbers = [numbers for numbers in self._process.everyone() if numbers.pid]
+        plan = self._plan
+        yield InfoMetricFamily(
+            "barevision_model",
+            "What is served, and what runs it",
+            {
+                "name": self._model,
+                "engine": plan.engine,
+                "precision": plan.precision,
+                "streams": str(plan.streams * plan.processes),
+                "threads": str(plan.threads),
+            },
+        )
+        for name, words, value in (
+            ("processes", "Processes that have loaded the model", len(all_numbers)),
+            ("waiting", "Requests that wait for their turn", sum(max(0, n.inside - n.predicting) for n in all_numbers)),
+            ("in_flight", "Requests whose turn it is", sum(n.predicting for n in all_numbers)),
+            ("ready", "Whether /readyz says so: 1 or 0", self._readiness.is_ready),
+            (
+                "last_success_timestamp_seconds",
+                "When a prediction last succeeded, in seconds since 1970",
+                max(n.last_success for n in all_numbers),
+            ),
+            (
+                "oldest_prediction_seconds",
+                "For how long the oldest prediction has been running; 0 if none is",
+                max(n.oldest_seconds for n in all_numbers),
+            ),
+        ):
+            yield GaugeMetricFamily(f"barevision_{name}", words, value)
+        yield from _of_the_system([numbers.pid for numbers in all_numbers])
+
+
+def _of_the_system(pids: list[int]) -> list[Metric]:
+    """Memory, processor time and open files, as Prometheus' client names them, of the processes together."""
+    together: dict[str, Metric] = {}
+    for pid in pids:
+        for metric in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():
+            known = together.setdefault(metric.name, metric)
+            if known is metric:
+                continue
+            (sample,), (more,) = known.samples, metric.samples
+            is_limit = metric.name in ("process_start_time_seconds", "process_max_fds")
+            value = min(sample.value, more.value) if is_limit else sample.value + more.value
+            known.samples = [sample._replace(value=value)]
+    return list(together.values())

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from barevision.errors import EngineError, WrongAnswerError
+from barevision.processes import Process, only_process
 
 _log = logging.getLogger(__name__)
 # Who didn't look for so long stood still, as a stopped process or a machine that is moved does. So did all predictions.
@@ -51,10 +52,18 @@ class Readiness:
     :param check: predicts the golden image and says what it found, as `Detector.check`. It is called here once.
     :param ask_after: seconds without a success after which it is called again.
     :param hung_after: None for what follows from how long the first check takes.
+    :param process: the one that is meant; the only one of its service if None.
     """
 
-    def __init__(self, check: Callable[[], str], ask_after: float, hung_after: float | None = None) -> None:
+    def __init__(
+        self,
+        check: Callable[[], str],
+        ask_after: float,
+        hung_after: float | None = None,
+        process: Process | None = None,
+    ) -> None:
         self._check, self._ask_after = check, ask_after
+        self._process = process or only_process()
         self._running: dict[int, Running] = {}
         self._lock = threading.Lock()
         self._asking: threading.Thread | None = None
@@ -66,16 +75,27 @@ class Readiness:
         self._ask()
         self._last_look = time.monotonic()
         self.hung_after = hung_after or max(_HUNG_AFTER_SECONDS, _HUNG_AFTER_TIMES * (self._last_look - begin))
+        self.show()
 
     @property
     def is_ready(self) -> bool:
-        """Whether the last answer that was checked is right, no prediction hangs, and the service goes on."""
-        return self._is_right and not self._is_hung and not self.is_draining()
+        """Whether all processes of the service answer rightly, and it goes on."""
+        others = [other for other in self._process.others() if other.pid]
+        return self._is_well and all(other.is_ready for other in others) and not self.is_draining()
+
+    @property
+    def _is_well(self) -> bool:
+        """Whether this process's last answer that was checked is right, and no prediction hangs."""
+        return self._is_right and not self._is_hung
 
     @property
     def finding(self) -> str:
         """What the last check or look said, in words."""
-        return "the service is about to stop" if self.is_draining() and not self._is_hung else self._finding
+        if not self._is_well:
+            return self._finding
+        if self.is_draining():
+            return "the service is about to stop"
+        return self._finding if self.is_ready else "another process of the service is not ready; its log says why"
 
     @property
     def oldest_seconds(self) -> float:
@@ -83,6 +103,12 @@ class Readiness:
         with self._lock:
             since = min((running.since for running in self._running.values()), default=None)
         return 0.0 if since is None else time.monotonic() - since
+
+    def show(self) -> None:
+        """Shows the other processes how this one is."""
+        numbers = self._process.numbers
+        numbers.is_ready, numbers.last_success = self._is_well, self.last_success
+        numbers.oldest_seconds = self.oldest_seconds
 
     @contextlib.contextmanager
     def predicting(self) -> Iterator[Running]:
@@ -117,6 +143,8 @@ class Readiness:
         if oldest > self.hung_after:
             self._is_hung = True
             self._finding = f"a prediction has been running for {oldest:.0f} seconds"
+        self.show()
+        if self._is_hung:
             return False
         is_asking = self._asking is not None and self._asking.is_alive()
         if now - self._last_asked > self._ask_after and not is_asking:

@@ -46,7 +46,8 @@ class EngineInfo(BaseModel):
 
     name: str
     precision: Precision = Field(description="What the network computes with, as the engine says")
-    streams: int = Field(description="Inferences that run at once")
+    streams: int = Field(description="Inferences that run at once, in all processes")
+    processes: int = Field(description="Processes that share them")
     threads: int = Field(description="Cores that each of them may use")
     lone_threads: int = Field(description="Cores that an inference may use which no other runs beside")
 
@@ -117,7 +118,8 @@ def info() -> dict:
         "engine": {
             "name": plan.engine,
             "precision": plan.precision,
-            "streams": plan.streams,
+            "streams": plan.streams * plan.processes,
+            "processes": plan.processes,
             "threads": plan.threads,
             "lone_threads": plan.lone_threads or plan.threads,
         },
@@ -140,5 +142,5 @@ def release_commit(path: Path) -> str | None:
 @bp.get("/metrics")
 @operation("Numbers for Prometheus", answers={200: {"text/plain": {"type": "string"}}})
 def metrics() -> Response:
-    """Requests, latencies by stage, who waits, who was refused, the process's memory and processor time."""
+    """Requests, latencies by stage, who waits, who was refused, memory and processor time, of all processes."""
     return Response(generate_latest(current_service().metrics.registry), content_type=CONTENT_TYPE_LATEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,13 +10,17 @@ from barevision.choosing.agreement import Agreement
 from barevision.engines import Plan
 
 #: Of what is tried, how it is run and how it is chosen. With another one, what was measured before is measured anew.
-RULES_VERSION = 3
+RULES_VERSION = 4
 # What another precision, or OpenVINO, has to bring at least: f32 is the tutorial's, and ONNX Runtime takes less memory.
 _WORTH_IT = 1.1
 # Two measurements that differ by less are equal: other processes take their share meanwhile.
 _NOISE = 1.05
 # How long a lone picture may take, compared with the best that there is.
 _LONE_FACTOR, _LONE_SECONDS = 1.15, 0.0005
+# A process has one lock for all of its Python. Beyond so many inferences a second, requests wait for it: two processes
+# answer YOLO-Fastest 14 % more often than one, and take 60 MB more.
+_MOST_A_PROCESS = 200
+_MOST_PROCESSES = 32
 # Beyond it, a second copy of the weights costs more memory than its speed is worth.
 _LARGEST_DOUBLED = 50_000_000
 
@@ -46,7 +51,7 @@ class Choice:
     :ivar reason: in a sentence.
     :ivar alone: seconds that a lone inference takes.
     :ivar rate: inferences a second while all streams are busy.
-    :ivar memory: bytes of memory of a process that does nothing else.
+    :ivar memory: bytes of memory of processes that do nothing else, as many as the plan has.
     """
 
     plan: Plan
@@ -106,7 +111,16 @@ def choose(trials: Sequence[Trial], least: float | None, network_bytes: int) -> 
     wrong = _precisions(trials) - _precisions(right)
     if wrong:
         words.append(f"the answers of {', '.join(sorted(wrong))} are too far from f32's")
-    return Choice(plan, f"{plan}: {'; '.join(words)}", alone, crowd.rate, memory)
+    plan = replace(plan, processes=_processes(plan, crowd.rate))
+    return Choice(plan, f"{plan}: {'; '.join(words)}", alone, crowd.rate, memory * plan.processes)
+
+
+def _processes(plan: Plan, rate: float) -> int:
+    """How many processes share the streams of `plan`, which do `rate` inferences a second together."""
+    if plan.engine == "onnxruntime" and plan.threads > 1:
+        # Its inferences share their helpers, which are threads of one process.
+        return 1
+    return min(math.ceil(rate / _MOST_A_PROCESS), plan.streams, _MOST_PROCESSES)
 
 
 def _precisions(trials: Sequence[Trial]) -> set[str]:

@@ -11,6 +11,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from barevision.errors import EngineError
+from barevision.processes import Process, only_process
 
 EngineName = Literal["onnxruntime", "openvino", "opencv"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
@@ -27,6 +28,7 @@ class Plan:
     :ivar threads: processor cores that each of them may use.
     :ivar lone_threads: those of an inference that no other runs beside, if it has a second copy of the network for
         itself; 0 if it has none.
+    :ivar processes: how many processes of a service share the streams, because one could not answer so fast.
     """
 
     engine: EngineName = "onnxruntime"
@@ -34,12 +36,14 @@ class Plan:
     streams: int = 1
     threads: int = 1
     lone_threads: int = 0
+    processes: int = 1
 
     def __str__(self) -> str:
         cores = "1 core" if self.threads == 1 else f"up to {self.threads} cores"
         at_once = f"one at a time on {cores}" if self.streams == 1 else f"{self.streams} at once on {cores} each"
         alone = f", a lone one on up to {self.lone_threads} cores" if self.lone_threads else ""
-        return f"{self.engine} {self.precision}, {at_once}{alone}"
+        processes = f", in {self.processes} processes" if self.processes > 1 else ""
+        return f"{self.engine} {self.precision}, {at_once}{alone}{processes}"
 
 
 class Engine(Protocol):
@@ -71,9 +75,10 @@ def check_precision(path: Path, plan: Plan, precision: Precision) -> None:
     raise EngineError(f"this processor can't compute with {plan.precision}, only with {precision}")
 
 
-def load_engine(plan: Plan, path: Path) -> Engine:
+def load_engine(plan: Plan, path: Path, process: Process | None = None) -> Engine:
     """The network in the ONNX file `path`, loaded.
 
+    :param process: which one of a service's this is; None if it is the only one.
     :raises EngineError: the engine can't read the file, or can't compute with the plan's precision on this processor.
     """
     if plan.precision in ("bf16", "f16") and plan.engine != "openvino":
@@ -84,7 +89,7 @@ def load_engine(plan: Plan, path: Path) -> Engine:
     from barevision.engines.doubled import DoubledEngine
 
     alone = load(Plan(plan.engine, plan.precision, 1, plan.lone_threads))
-    return DoubledEngine(load(replace(plan, lone_threads=0)), alone)
+    return DoubledEngine(load(replace(plan, lone_threads=0)), alone, process or only_process())
 
 
 def _loader(engine: EngineName, path: Path) -> Callable[[Plan], Engine]:

@@ -8,16 +8,20 @@ package is imported before the paths below are changed.
 
 import os
 import resource
+import shutil
 import sys
+import tempfile
 
 from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
 
 # The service is started in a folder whose path contains the link to the current release. After the link has moved to
 # another release, a new worker must still load the code of its own. So modules are looked for in paths without links.
 chdir = os.path.realpath(".")
 sys.path[:] = [os.path.realpath(path) if path else path for path in sys.path]
 
-# One process: its threads share the model, and ONNX Runtime releases the interpreter while it computes.
+# One process to begin with, whose threads share the model: engines release Python's lock while they compute. It says
+# once it has its model whether there should be more (serving/more_workers.py).
 # Default: 1
 workers = 1
 # Gunicorn's gthread, except that an answer is sent in one piece: a worker that dies sends no half answer.
@@ -66,14 +70,43 @@ limit_request_fields = 100
 limit_request_field_size = 8190
 
 
+# Modules of the package are imported only here: one that is imported before the paths were changed would keep a path
+# with a link.
+
+
+def on_starting(arbiter: Arbiter) -> None:
+    """Makes room for what workers know of each other and count together. Gunicorn calls it once."""
+    from barevision.processes import Processes
+
+    arbiter.processes = Processes()
+    # Prometheus' client names the variable.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=f"barevision-{os.getpid()}-", dir=worker_tmp_dir)
+
+
 def when_ready(arbiter: Arbiter) -> None:
     """Makes every reload try its model first, and systemd start all anew should this process hang.
 
     Gunicorn calls it once, in the process that receives the signals.
     """
-    # Imported only here: a module that is imported before the paths were changed would keep a path with a link.
+    from barevision.serving.more_workers import keep_as_many_as_wanted
     from barevision.serving.reload import try_reloads
     from barevision.serving.watchdog import feed_watchdog
 
     try_reloads(arbiter)
+    keep_as_many_as_wanted(arbiter)
     feed_watchdog(arbiter)
+
+
+def pre_fork(arbiter: Arbiter, worker: Worker) -> None:
+    """Gives a worker its place among the others."""
+    worker.process = arbiter.processes.join()
+
+
+def child_exit(arbiter: Arbiter, worker: Worker) -> None:
+    """Frees the place of a worker that ended."""
+    arbiter.processes.leave(worker.process)
+
+
+def on_exit(arbiter: Arbiter) -> None:
+    """Removes the counts."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

@@ -18,14 +18,17 @@ Gunicorn's poller, which takes new connections in, waits up to two seconds for e
 answer. Here the thread that answered ends the connection, and only one whose client may still be sending is waited
 for: by the poller, which takes others in meanwhile.
 
+Where a network is so fast that Python's lock would hold requests up, there are several workers. All listen on one
+socket, of which any of them may take the next connection: the one that has least to do does.
+
 A prediction that never returns can't be ended in the process, so the worker ends itself. Gunicorn starts another, and
 NGINX asks that one for what the old one had not answered.
 
 What Gunicorn refuses itself, because it is no request or one with too large a header, is answered in the app's form.
 
-This depends on Gunicorn 27's internals: `enqueue_req`, `finish_request`, `wait_for_and_dispatch_events`, `nr_conns`,
-`pending_conns`, `method_queue`, `handle_request`, `handle_error`, `TConn.data_ready`, `TConn.sock`,
-`TConn.parser.unreader`, `TConn.parser.finish_body`.
+This depends on Gunicorn 27's internals: `accept`, `set_accept_enabled`, `enqueue_req`, `finish_request`,
+`wait_for_and_dispatch_events`, `nr_conns`, `pending_conns`, `method_queue`, `handle_request`, `handle_error`,
+`TConn.data_ready`, `TConn.sock`, `TConn.parser.unreader`, `TConn.parser.finish_body`.
 """
 
 from __future__ import annotations
@@ -51,6 +54,8 @@ from typing import Any
 from gunicorn.http import Request
 from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, TConn, ThreadWorker
 
+from barevision.processes import Process
+
 #: The key in a request's environ of its place in the queue before the engine.
 TICKET = "barevision.ticket"
 # GET, HEAD and OPTIONS. What has not sent its first letter yet is not taken in.
@@ -63,12 +68,20 @@ _SMALL_ANSWER = 64 * 1024
 # Gunicorn quotes what it could not read.
 _DETAIL_CHARACTERS = 200
 
+# A worker that can't load while others can has this time before the next one tries.
+_SECONDS_TO_NEXT_TRY = 5.0
 # How often the worker looks whether predictions go on, in seconds.
 _LOOK_SECONDS = 1.0
 # Not 3 or 4, at which Gunicorn gives up.
-_EXIT_HUNG = 1
+_EXIT = 1
 
 _log = logging.getLogger(__name__)
+_process: Process | None = None
+
+
+def current_process() -> Process | None:
+    """The place among others of the worker that runs here, for the app that it loads; None if it has none."""
+    return _process
 
 
 class Worker(ThreadWorker):
@@ -76,10 +89,25 @@ class Worker(ThreadWorker):
 
     The app says in `extensions["barevision"]` who may come in (api/admission.py) and whether predictions go on
     (api/readiness.py). Gunicorn's own threads, as many as its setting `threads` says, answer what is no prediction.
+
+    :ivar process: its place among the workers, which gunicorn_conf.py gives it before the fork.
     """
 
+    process: Process
+
     def load_wsgi(self) -> None:
-        super().load_wsgi()
+        global _process
+        _process = self.process
+        try:
+            super().load_wsgi()
+        except Exception:
+            if not any(other.takes_connections for other in self.process.others()):
+                raise
+            # Gunicorn gives all up if a worker can't load. Those that could go on.
+            _log.exception("a worker can't load the app; others have, and another one tries it in some seconds")
+            time.sleep(_SECONDS_TO_NEXT_TRY)
+            os._exit(_EXIT)
+        self.process.numbers.pid = os.getpid()
         app = self.wsgi
         self._admission = app.extensions["barevision"].admission
         self._predictions = ThreadPoolExecutor(self._admission.threads, thread_name_prefix="prediction")
@@ -108,7 +136,18 @@ class Worker(ThreadWorker):
         while readiness.look():
             time.sleep(_LOOK_SECONDS)
         _log.critical("the worker ends, because %s", readiness.finding)
-        os._exit(_EXIT_HUNG)
+        os._exit(_EXIT)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Begins or ceases to take new connections in."""
+        super().set_accept_enabled(enabled)
+        self.process.numbers.takes_connections = enabled
+
+    def accept(self, listener: socket.socket) -> None:
+        """Takes a new connection in. One that would be answered sooner has the time to do so first."""
+        if moment := self._admission.moment_for_others():
+            time.sleep(moment)
+        super().accept(listener)
 
     def enqueue_req(self, conn: TConn) -> None:
         """Gives a connection to whoever answers its next request, or waits for the request without a thread."""

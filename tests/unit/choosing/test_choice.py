@@ -98,7 +98,26 @@ def test_the_reason_has_the_figures() -> None:
     trials.append(trial("openvino bf16 1x2", 215, 0.004))
     choice = choose(trials, 1, SMALL)
     assert choice.reason == (
-        "openvino bf16, 2 at once on 1 core each, a lone one on up to 2 cores: 285 pictures a second, 1.9 times "
-        "onnxruntime f32; a lone one takes 4.0 instead of 8.0 ms with a copy of the network"
+        "openvino bf16, 2 at once on 1 core each, a lone one on up to 2 cores, in 2 processes: 285 pictures a "
+        "second, 1.9 times onnxruntime f32; a lone one takes 4.0 instead of 8.0 ms with a copy of the network"
     )
-    assert (choice.rate, choice.alone, choice.memory) == (285, 0.004, 100_000_000 + SMALL)
+    assert (choice.rate, choice.alone, choice.memory) == (285, 0.004, 2 * (100_000_000 + SMALL))
+
+
+@pytest.mark.parametrize(
+    ("way", "rate", "processes"),
+    [
+        ("openvino bf16 2x1", 200, 1),
+        ("openvino bf16 2x1", 201, 2),
+        ("openvino bf16 2x1", 2000, 2),
+        ("openvino bf16 1x2", 500, 1),
+        ("openvino bf16 8x1", 500, 3),
+        ("openvino bf16 64x1", 100_000, 32),
+        ("onnxruntime f32 8x1", 500, 3),
+        # Those share helpers.
+        ("onnxruntime f32 8x8", 500, 1),
+    ],
+)
+def test_a_network_that_is_asked_often_has_more_processes(way: str, rate: float, processes: int) -> None:
+    choice = choose([trial(way, rate)], 1, SMALL)
+    assert (choice.plan.processes, choice.memory) == (processes, processes * 100_000_000)

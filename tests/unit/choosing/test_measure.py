@@ -81,7 +81,7 @@ def test_all_that_may_win_is_tried_and_the_fastest_known_from_then_on(model: Pre
     machine, reported = FakeMachine(RATES), []
     found = measure(model, settings(), report=reported.append, run=machine, processor=AMX)
     # A lone picture would wait twice as long on one core.
-    assert found.choice.plan == Plan("openvino", "bf16", 2, 1, lone_threads=2)
+    assert found.choice.plan == Plan("openvino", "bf16", 2, 1, lone_threads=2, processes=2)
     assert machine.tried() == [
         *("onnxruntime f32 2x2", "openvino bf16 2x1", "openvino bf16 1x2", "openvino f32 2x1", "openvino f16 2x1"),
     ]

@@ -46,6 +46,7 @@ def test_machines_are_counted_for_a_rate(tmp_path: Path) -> None:
     for rate, machines in ((1, 1), (70, 1), (71, 2), (1000, 15)):
         row = json.loads(run("info", "--models-dir", tmp_path, "--rate", rate, "--json").stdout)
         assert row["machines"] == machines
-    assert row["plan"] == {"engine": "openvino", "precision": "bf16", "streams": 2, "threads": 1, "lone_threads": 0}
+    cores = {"streams": 2, "threads": 1, "lone_threads": 0, "processes": 1}
+    assert row["plan"] == {"engine": "openvino", "precision": "bf16", **cores}
     words = run("info", "--models-dir", tmp_path, "--sizing", "--rate", "71").stdout
     assert "machines like this one      2 for 71 pictures a second, each of them 70% busy" in words

@@ -21,9 +21,10 @@ from types import SimpleNamespace
 import pytest
 from gunicorn.config import Config
 
+from barevision.api import admission
 from barevision.api.admission import Admission
 from barevision.api.readiness import Readiness
-from barevision.serving.worker import Worker
+from barevision.serving.worker import Worker, current_process
 from tests.support.serving import APP
 from tests.support.waiting import wait_until
 
@@ -57,18 +58,27 @@ def wsgi_app(environ: dict, start_response: Callable) -> Iterable[bytes]:
 
 wsgi_app.extensions = {
     "barevision": SimpleNamespace(
-        admission=Admission(turns=1, pixels=1, max_wait=2), readiness=Readiness(lambda: "right", 60, hung_after=1)
+        admission=Admission(1, 1, 2, current_process()), readiness=Readiness(lambda: "right", 60, 1, current_process())
     )
 }
+if "MOMENT" in os.environ:
+    admission._MOMENT = float(os.environ["MOMENT"])
+if "WORKERS" in os.environ:
+    others = [other for other in current_process().others() if other.takes_connections]
+    current_process().numbers.wanted = int(os.environ["WORKERS"])
+    if os.environ.get("FAILS") and others:
+        raise MemoryError
 
 
 def _slowly(environ: dict) -> Iterable[bytes]:
     """A prediction that takes a tenth of a second, or a whole one, or its refusal at once."""
-    ticket, admission = environ["barevision.ticket"], wsgi_app.extensions["barevision"].admission
+    ticket = environ["barevision.ticket"]
     if ticket.refusal:
         return [b"refused".ljust(len(BODY))]
-    with admission.turn(ticket):
+    with wsgi_app.extensions["barevision"].admission.turn(ticket):
         time.sleep(1 if environ["PATH_INFO"] == "/slower" else 0.1)
+    if environ["PATH_INFO"] == "/slow-pid":
+        return [str(os.getpid()).ljust(len(BODY)).encode()]
     return [b"predicted".ljust(len(BODY))]
 
 
@@ -87,16 +97,16 @@ def path(tmp_path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def gunicorn(tmp_path: Path) -> Iterator[Path]:
-    """As `path`."""
+def gunicorn(tmp_path: Path, **variables: str) -> Iterator[Path]:
+    """As `path`, with `variables` in its environment."""
     path, body = tmp_path / "socket", tmp_path / "body"
     body.write_bytes(BODY)
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"unix:{path}"]
-    options = ["--worker-class", "barevision.serving.worker.Worker", "--no-control-socket", "--threads", "2"]
-    options += ["--graceful-timeout", "1", "--timeout", "300", "--worker-connections", "100"]
+    command = [sys.executable, "-m", "gunicorn", "--config", APP / "barevision/serving/gunicorn_conf.py"]
+    options = ["--bind", f"unix:{path}", "--graceful-timeout", "1", "--timeout", "300", "--worker-connections", "100"]
     options += [f"{__name__.rpartition('.')[2]}:wsgi_app"]
     environment = {
         **os.environ,
+        **variables,
         "BODY_FILE": str(body),
         "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parent, APP.parent, APP))),
     }
@@ -138,6 +148,54 @@ def receive(connection: socket.socket) -> bytes:
     response = HTTPResponse(connection)
     response.begin()
     return response.read()
+
+
+def pids(path: Path, requests: int) -> list[str]:
+    """The processes that answer so many predictions, which take a tenth of a second each, at once."""
+
+    def ask_one(_: int) -> str:
+        with connect(path) as connection:
+            return ask(connection, "/slow-pid", "POST").decode().strip()
+
+    with ThreadPoolExecutor(requests) as pool:
+        return list(pool.map(ask_one, range(requests)))
+
+
+def test_there_are_as_many_workers_as_the_app_wants(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, WORKERS="3") as path:
+        wait_until(lambda: len(set(pids(path, 6))) == 3, "three workers")
+        dead = pids(path, 1)[0]
+        os.kill(int(dead), signal.SIGKILL)
+        wait_until(lambda: len({*pids(path, 6)} - {dead}) == 3, "three workers again")
+
+
+def test_the_worker_that_has_least_to_do_takes_the_next_request(tmp_path: Path) -> None:
+    """Where the other one leaves it time enough for a busy machine. By chance, half of the pairs would be shared."""
+    with gunicorn(tmp_path, WORKERS="2", MOMENT="0.5") as path:
+        wait_until(lambda: len(set(pids(path, 4))) == 2, "two workers")
+        shared = [len(set(pids(path, 2))) == 2 for _ in range(20)]
+        assert sum(shared) >= 18
+
+
+def test_a_worker_that_can_not_load_leaves_the_others_at_work(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, WORKERS="2", FAILS="1") as path:
+        said = "a worker can't load the app; others have"
+        wait_until(lambda: said in (tmp_path / "log").read_text(), "the second worker")
+        first = pids(path, 1)
+        wait_until(lambda: (tmp_path / "log").read_text().count(said) > 1, "the next try")
+        assert pids(path, 1) == first
+
+
+def test_a_worker_that_stands_still_takes_no_requests_from_the_others(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, WORKERS="2") as path:
+        both: set[str] = set()
+        wait_until(lambda: both.update(pids(path, 4)) or len(both) == 2, "two workers")
+        first, second = both
+        os.kill(int(first), signal.SIGSTOP)
+        try:
+            assert set(pids(path, 6)) == {second}
+        finally:
+            os.kill(int(first), signal.SIGCONT)
 
 
 def test_a_worker_in_which_a_prediction_hangs_is_replaced(path: Path) -> None:
