@@ -62,7 +62,7 @@ class _Table(ctypes.Structure):
 
 
 class _LockFile:
-    """A file without a name. Who ends, however, has no lock on it any more."""
+    """A file without a name, for POSIX locks: a process has one for all of its threads, and none once it has ended."""
 
     def __init__(self) -> None:
         self._descriptor, path = tempfile.mkstemp()
@@ -164,7 +164,6 @@ class Process:
     @contextlib.contextmanager
     def _alone(self, end: float) -> Iterator[bool]:
         """While no other process waits for room; False if that can't be had until `end`."""
-        # All threads of a process have such a lock at once.
         while True:
             with contextlib.suppress(BlockingIOError):
                 fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

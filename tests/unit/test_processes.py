@@ -34,6 +34,12 @@ def forked(run: Callable[[], object]) -> Iterator[int]:
         os.waitpid(number, 0)
 
 
+def two_processes() -> tuple[Processes, Process, Process]:
+    """A service's processes, this one, and one to be forked."""
+    processes = Processes()
+    return processes, processes.join(), processes.join()
+
+
 def hold(process: Process, pixels: int) -> None:
     """Keeps so many pixels of 100 until it is killed."""
     assert process.hold_pixels(pixels, 100, 5)
@@ -41,8 +47,7 @@ def hold(process: Process, pixels: int) -> None:
 
 
 def test_a_process_sees_what_another_one_does() -> None:
-    processes = Processes()
-    mine, other = processes.join(), processes.join()
+    _, mine, other = two_processes()
 
     def work() -> None:
         other.numbers.inside, other.numbers.last_success = 3, 1.5
@@ -73,8 +78,7 @@ def test_processes_of_one_service_know_nothing_of_another() -> None:
 
 
 def test_all_processes_together_hold_so_many_pixels() -> None:
-    processes = Processes()
-    mine, other = processes.join(), processes.join()
+    processes, mine, other = two_processes()
     assert mine.hold_pixels(40, 100, 0)
     with forked(lambda: hold(other, 50)):
         wait_until(lambda: other.numbers.pixels == 50, "the other one has its pixels")
@@ -88,8 +92,7 @@ def test_all_processes_together_hold_so_many_pixels() -> None:
 
 
 def test_who_waits_for_many_pixels_is_not_passed_by_who_wants_few() -> None:
-    processes = Processes()
-    mine, other = processes.join(), processes.join()
+    processes, mine, other = two_processes()
     assert mine.hold_pixels(10, 100, 0)
     with forked(lambda: hold(other, 100)) as number:
         wait_until(lambda: other.numbers.wants_pixels, "the other process waits")
@@ -105,8 +108,7 @@ def test_who_waits_for_many_pixels_is_not_passed_by_who_wants_few() -> None:
 
 
 def test_one_that_dies_while_it_waits_does_not_keep_others_from_their_pixels() -> None:
-    processes = Processes()
-    mine, other = processes.join(), processes.join()
+    _, mine, other = two_processes()
     assert mine.hold_pixels(10, 100, 0)
     with forked(lambda: hold(other, 100)):
         wait_until(lambda: other.numbers.wants_pixels, "the other process waits")

@@ -121,11 +121,11 @@ class Admission:
     def moment_for_others(self) -> float:
         """How many seconds to leave a new connection to other processes, because its turn would come sooner there."""
         now, own = time.perf_counter(), self._numbers
-        place = _expected_wait(own, now), own.inside
+        wait = _expected_wait(own, now)
         others = (other for other in self.process.others() if other.takes_connections)
-        if all((_expected_wait(other, now), other.inside) >= place for other in others):
+        if all((_expected_wait(other, now), other.inside) >= (wait, own.inside) for other in others):
             return 0.0
-        return _MOMENT if place[0] <= self.max_wait else _LONG_MOMENT
+        return _MOMENT if wait <= self.max_wait else _LONG_MOMENT
 
     def hold_back(self, ticket: Ticket) -> float:
         """How many seconds to wait before `ticket`'s refusal is sent, because who is refused may come again at once.
