@@ -43,6 +43,13 @@ def test_machines_share_no_identity(lab: Lab) -> None:
         assert len(set(found)) == len(MACHINES)
 
 
+def test_machines_share_no_process_groups(lab: Lab) -> None:
+    """One's systemd would remove the groups that the other one's has just made for a service."""
+    # Its path, or a namespace of its own, in which the path says nothing.
+    groups = [lab.ssh(machine, "sudo readlink /proc/1/ns/cgroup; cat /proc/1/cgroup") for machine in MACHINES]
+    assert len(set(groups)) == len(MACHINES)
+
+
 @pytest.mark.parametrize("machine", MACHINES)
 def test_machine_reaches_the_package_registries(lab: Lab, machine: str) -> None:
     # Neither says it failed by its exit status alone: apt only warns when it keeps old lists.
