@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,35 +90,6 @@ def test_a_link_is_compared_itself_and_a_missing_path_is_left_out(path: Path, tm
 def test_nothing_is_newer_than_a_service_that_is_not_active(path: Path, load: str, state: str, exists: bool) -> None:
     output = f"LoadState={load}\nActiveState={state}\nInactiveExitTimestamp=\n"
     assert run(output, path) == {"exists": exists, "active": False, "newer": []}
-
-
-@pytest.fixture
-def answers(tmp_path: Path) -> Iterator[SimpleNamespace]:
-    """A service at `socket` that answers `line` to each request, unless that is empty; `asked` counts the requests."""
-    service = SimpleNamespace(socket=tmp_path / "socket", line=b"HTTP/1.1 200 OK", asked=0)
-
-    def serve(listener: socket.socket) -> None:
-        # Closing the listener ends this.
-        with suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                assert connection.recv(1024).startswith(b"GET /readyz HTTP/1.0\r\n")
-                service.asked += 1
-                held.append(connection)
-                if service.line:
-                    connection.sendall(service.line + b"\r\n\r\n")
-
-    held: list[socket.socket] = []
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(service.socket))
-        listener.listen()
-        thread = Thread(target=serve, args=(listener,))
-        thread.start()
-        yield service
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-    for connection in held:
-        connection.close()
 
 
 @pytest.mark.parametrize(
