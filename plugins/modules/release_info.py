@@ -139,11 +139,16 @@ is_current:
   description: Whether the release is the current one, and names its environment.
   type: bool
   returned: always
+releases_to_link:
+  description: The paths of releases whose environment is a damaged one that RV(environment) is to take the place of.
+  type: list
+  elements: str
+  returned: always
 removable:
   description:
-    - The paths that can be removed, a marker before what it marks. Releases beyond the O(keep) newest, or never proven;
-      environments that no other release names; copied models other than O(model), and what was prepared of them for no
-      release.
+    - The paths that can be removed, a marker before what it marks. Releases beyond the O(keep) newest, never proven, or
+      with the mark C(.failed); environments that no other release names; copied models other than O(model) that no
+      release was proven with, and what was prepared of them for no release.
   type: list
   elements: str
   returned: always
@@ -173,12 +178,15 @@ def read_state(params: dict[str, Any]) -> dict[str, Any]:
     current = root / "current"
     release = root / "releases" / params["commit"]
     serves = current.is_symlink() and current.resolve() == release.resolve()
-    environment, environment_damage = find_environment(
+    environment, damaged = find_environment(
         root,
         release / "app" / "requirements.txt",
         params["python"],
         contents=not (serves and is_ready(params["socket"], _READY_SECONDS)),
     )
+    broken = {path.resolve() for path in damaged}
+    is_complete = environment is not None and is_sealed(environment)
+    environment_damage = [] if is_complete else list(itertools.chain.from_iterable(damaged.values()))
     release_damage = find_damage(release, contents=True) if is_sealed(release) else []
     copied_models, model = Path(params["copied_models_dir"]), Path(os.path.expanduser(params["model"]))  # noqa: PTH111
     # A copied model is named by its content, so the settings that name it tell its files already.
@@ -191,27 +199,31 @@ def read_state(params: dict[str, Any]) -> dict[str, Any]:
     proof = read_proof(release)
     prepared = proof.pop("prepared", {})
     model_damage = [f"{path} is not as it was prepared" for path in prepared if not has_content(path, prepared[path])]
+    releases_to_remove = removable_releases(root, params["commit"], params["keep"])
+    kept_releases = [path for path in root.glob("releases/*") if str(path) not in releases_to_remove]
+    proofs = list(filter(None, map(read_proof, kept_releases)))
     return {
         "current": current.resolve().name if current.is_symlink() else "",
         "is_checked_out": is_sealed(release) and not release_damage,
         "environment": trial["environment"],
-        "environment_is_complete": environment is not None and is_sealed(environment),
+        "environment_is_complete": is_complete,
         "model_is_complete": all(
             has_content(Path(params["model_folder"], name), digest) for name, digest in params["model_files"].items()
         ),
         "trial": trial,
         "is_proven": proof == trial and not model_damage,
         "damage": release_damage + environment_damage + model_damage,
+        "releases_to_link": [str(path) for path in root.glob("releases/*") if (path / "env").resolve() in broken],
         "is_current": serves and environment is not None and (release / "env").resolve() == environment.resolve(),
         "removable": [
-            *removable_releases(root, params["commit"], params["keep"]),
-            *removable_models(root, Path(params["models_dir"]), copied_models, model),
+            *releases_to_remove,
+            *removable_models(proofs, Path(params["models_dir"]), copied_models, model),
         ],
     }
 
 
-def find_environment(root: Path, lock: Path, python: str, contents: bool) -> tuple[Path | None, list[str]]:
-    """The path of the environment for that lock file and interpreter, and what is wrong with damaged ones.
+def find_environment(root: Path, lock: Path, python: str, contents: bool) -> tuple[Path | None, dict[Path, list[str]]]:
+    """The path of the environment for that lock file and interpreter, and what is wrong with each damaged one.
 
     Where there is none, or only damaged ones, it is the path to make it at. None while lock file or interpreter are
     missing.
@@ -222,17 +234,18 @@ def find_environment(root: Path, lock: Path, python: str, contents: bool) -> tup
         version = subprocess.run([python, "--version"], capture_output=True, check=True).stdout
         content = lock.read_bytes()
     except (OSError, subprocess.CalledProcessError):
-        return None, []
+        return None, {}
     name = hashlib.sha256(b"\0".join([content, python.encode(), version])).hexdigest()[:16]
     served_from, damaged = Path(os.path.realpath(root / "current" / "env")), {}
     for path in sorted(root.glob(f"envs/{name}*")):
         if is_sealed(path) or path.resolve() == served_from:
             damaged[path] = find_damage(path, contents)
             if not damaged[path]:
-                return path, []
+                del damaged[path]
+                return path, damaged
     numbered = (root / "envs" / f"{name}{'' if number == 1 else f'-{number}'}" for number in itertools.count(1))
     free = next(path for path in numbered if path not in damaged)
-    return free, list(itertools.chain.from_iterable(damaged.values()))
+    return free, damaged
 
 
 def list_files(model: Path) -> list[dict[str, Any]]:
@@ -266,7 +279,8 @@ def read_proof(release: Path) -> dict[str, Any]:
         proof = json.loads((release / ".proven").read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return proof if isinstance(proof, dict) and isinstance(proof.get("prepared"), dict) else {}
+    is_whole = isinstance(proof, dict) and all(isinstance(proof.get(key), dict) for key in ("settings", "prepared"))
+    return proof if is_whole else {}
 
 
 def names_in_use(releases: Path, environments: Path) -> set[str]:
@@ -286,7 +300,7 @@ def names_in_use(releases: Path, environments: Path) -> set[str]:
 
 
 def removable_releases(root: Path, commit: str, keep: int) -> list[str]:
-    """The releases beyond the newest `keep` or never proven, and the environments that no other release names."""
+    """The releases beyond the newest `keep`, never proven or failed, and the environments that no other one names."""
     releases, environments = root / "releases", root / "envs"
     if not releases.is_dir():
         return []
@@ -294,7 +308,8 @@ def removable_releases(root: Path, commit: str, keep: int) -> list[str]:
     in_use = names_in_use(releases, environments)
     needed = {(root / "current").resolve().name, commit} | in_use
     kept = [path for path in by_age if path.name in needed]
-    others = [path for path in by_age if path.name not in needed and (path / ".proven").is_file()]
+    good = [path for path in by_age if (path / ".proven").is_file() and not (path / ".failed").is_file()]
+    others = [path for path in good if path.name not in needed]
     kept += others[: max(0, keep - len(kept))]
     named = {os.path.realpath(path / "env") for path in kept}
     unused = [path for path in environments.iterdir() if path.name not in in_use] if environments.is_dir() else []
@@ -304,13 +319,18 @@ def removable_releases(root: Path, commit: str, keep: int) -> list[str]:
     return [str(part) for path in removable for part in (path / SEAL, path) if os.path.lexists(part)]
 
 
-def removable_models(root: Path, models: Path, copied_models: Path, model: Path) -> list[str]:
-    """The copied models other than `model`, and what was prepared of them for no release."""
+def removable_models(proofs: list[dict[str, Any]], models: Path, copied_models: Path, model: Path) -> list[str]:
+    """The copied models other than `model` that no release was proven with, and what was prepared of none's models.
+
+    :param proofs: what `read_proof` returns for each release that stays.
+    """
     if not copied_models.is_dir():
         return []
-    copied = [path for path in copied_models.iterdir() if path.is_dir() and not model.is_relative_to(path)]
+    needed_models = [model, *(Path(proof["settings"].get("BAREVISION_MODEL", "")) for proof in proofs)]
+    folders = [path for path in copied_models.iterdir() if path.is_dir()]
+    copied = [folder for folder in folders if not any(needed.is_relative_to(folder) for needed in needed_models)]
     names = {path.stem if path.suffix == ".onnx" else path.name for folder in copied for path in folder.iterdir()}
-    needed = {path for release in root.glob("releases/*") for path in read_proof(release).get("prepared", {})}
+    needed = {path for proof in proofs for path in proof["prepared"]}
     prepared = [path for name in names for path in (models / name).glob(f"{glob.escape(name)}-*.onnx")]
     unneeded = [path for path in prepared if str(path) not in needed]
     leftovers = [path for onnx in unneeded for path in onnx.parent.glob(f"{glob.escape(onnx.stem)}.*")]

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import re
+import shlex
 import subprocess
 import threading
 import time
@@ -205,14 +206,16 @@ def test_what_a_run_wrote_that_ended_before_its_handlers_is_taken_up(lab: Lab) -
     assert_answers_rightly(lab, machine)
 
 
-def test_a_service_that_does_not_start_is_reported_with_its_journal(lab: Lab) -> None:
+def test_a_service_that_does_not_start_is_reported_with_its_journal_and_undone(lab: Lab) -> None:
     machine = MACHINES[0]
     for _ in range(2):
-        # Also the second time, when there is nothing to write any more.
-        with pytest.raises(AssertionError, match=r"(?s)barevision\.service is not ready on .*status=217/USER"):
+        # Also the second time: the first one has left nothing.
+        with pytest.raises(AssertionError, match=r"(?s)barevision\.service is not ready.*status=217/USER") as failure:
             lab.playbook("site.yml", "--limit", machine, "--tags", "gunicorn", "-e", "gunicorn_user=nobody-knows-it")
-    assert lab.playbook("site.yml", "--limit", machine, "--tags", "gunicorn").changed > 0
-    assert_answers_rightly(lab, machine)
+        assert "answers again, as it did before" in str(failure.value)
+        assert_answers_rightly(lab, machine)
+    again = lab.playbook("site.yml", "--limit", machine)
+    assert again.changed == 0, again.output
 
 
 def test_a_site_that_nginx_refuses_is_never_written(lab: Lab) -> None:
@@ -230,22 +233,112 @@ def test_a_site_that_nginx_refuses_is_never_written(lab: Lab) -> None:
     assert lab.playbook("site.yml", "--limit", machine, "--tags", "nginx").changed > 0
 
 
-def test_a_commit_that_answers_wrongly_never_serves(lab: Lab, tmp_path: Path) -> None:
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Another checkout of this repository."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", REPOSITORY, clone], check=True)
+    return clone
+
+
+def commit(clone: Path, message: str) -> str:
+    """Commits what is changed there, or nothing, and returns the commit's name."""
+    git = ["git", "-C", clone, "-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    subprocess.run([*git, "commit", "--quiet", "--all", "--allow-empty", "--message", message], check=True)
+    return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_commit_that_answers_wrongly_never_serves(lab: Lab, clone: Path) -> None:
     """The run fails at the golden image, and the service stays as it was."""
     machine = MACHINES[0]
     before = what_runs(lab, machine)
-    clone = tmp_path / "clone"
-    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", REPOSITORY, clone], check=True)
     golden = clone / "app" / "barevision" / "models" / "roadsigns" / "golden.json"
     golden.write_text(json.dumps([{**detection.to_json(), "label": "elephant"} for detection in GOLDEN.expected]))
-    git = ["git", "-C", clone, "-c", "user.name=Test", "-c", "user.email=test@example.com"]
-    subprocess.run([*git, "commit", "--quiet", "--all", "--message", "Break the golden answer"], check=True)
+    commit(clone, "Break the golden answer")
 
     with pytest.raises(AssertionError, match="missing: elephant"):
         lab.playbook(str(clone / "site.yml"), "--limit", machine, "--tags", "app")
 
     assert what_runs(lab, machine) == before
     assert_answers_rightly(lab, machine)
+
+
+def test_a_commit_that_runs_only_outside_of_the_sandbox_never_serves(lab: Lab, clone: Path) -> None:
+    machine = MACHINES[0]
+    before = what_runs(lab, machine)
+    wsgi = clone / "app" / "barevision" / "serving" / "wsgi.py"
+    wsgi.write_text(wsgi.read_text("utf-8") + "\nimport socket\nsocket.create_server(('127.0.0.1', 0))\n", "utf-8")
+    commit(clone, "Listen on a port")
+
+    with pytest.raises(AssertionError, match=r"(?s)barevision-trial\.service is not ready.*Address family"):
+        lab.playbook(str(clone / "site.yml"), "--limit", machine, "--tags", "app")
+
+    assert what_runs(lab, machine) == before
+    assert "barevision-trial" not in lab.ssh(machine, "systemctl list-units --all 'barevision*'")
+    assert_answers_rightly(lab, machine)
+
+
+def test_a_release_goes_back_with_its_unit_and_settings_and_loses_no_request(lab: Lab, clone: Path) -> None:
+    machine = MACHINES[0]
+    show = "systemctl show --property TimeoutStopUSec barevision.service; sudo cat /etc/barevision/barevision.env"
+    before, serves = lab.ssh(machine, show), lab.ssh(machine, "readlink /opt/barevision/current")
+    other = commit(clone, "Change nothing")
+    changes = ("-e", "gunicorn_graceful_timeout=7", "-e", "app_confidence=0.25")
+    with four_clients(lab, machine) as wait_for_answers:
+        wait_for_answers(10)
+        lab.playbook(str(clone / "playbooks" / "deploy.yml"), "--limit", machine, *changes)
+        assert lab.ssh(machine, "readlink /opt/barevision/current") == f"releases/{other}"
+        assert "17s" in lab.ssh(machine, show)
+        wait_for_answers(10)
+        lab.playbook("playbooks/rollback.yml", "--limit", machine)
+        wait_for_answers(10)
+    assert lab.ssh(machine, show) == before
+    assert lab.ssh(machine, "readlink /opt/barevision/current") == serves
+    history = [json.loads(line) for line in lab.ssh(machine, "tail -n 2 /opt/barevision/releases.log").splitlines()]
+    assert [line["event"] for line in history] == ["deployed", "rolled back"]
+    assert [line["release"] for line in history] == [other, serves.removeprefix("releases/")]
+    again = lab.playbook("site.yml", "--limit", machine)
+    assert again.changed == 0, again.output
+
+
+def test_a_deployment_may_be_killed_at_any_task(lab: Lab, clone: Path) -> None:
+    """What serves goes on, and the next run finishes the work."""
+    machine = MACHINES[0]
+    serves = lab.ssh(machine, "readlink /opt/barevision/current")
+    (clone / "app" / "requirements.txt").write_bytes((clone / "app" / "requirements.txt").read_bytes() + b"\n")
+    other = commit(clone, "Want another environment")
+    deploy = (str(clone / "playbooks" / "deploy.yml"), "--limit", machine)
+    with four_clients(lab, machine) as wait_for_answers:
+        for task in (
+            "Build the environment that the lock file describes",
+            "Wait until the trial is ready",
+            "Restart Barevision",
+        ):
+            lab.kill_playbook(*deploy, at=task)
+            wait_for_answers(4)
+        run = lab.playbook(*deploy)
+        assert "has ended without freeing" in " ".join(run.output.split())
+        assert lab.ssh(machine, "readlink /opt/barevision/current") == f"releases/{other}"
+        assert lab.ssh(machine, "ls /run/systemd/system | grep trial; cat /run/barevision.lock") == ""
+        begin = time.monotonic()
+        lab.playbook("playbooks/rollback.yml", "--limit", machine)
+        print(f"rolled back in {time.monotonic() - begin:.1f} s")
+    assert lab.ssh(machine, "readlink /opt/barevision/current") == serves
+    again = lab.playbook("site.yml", "--limit", machine)
+    assert again.changed == 0, again.output
+
+
+def test_two_runs_at_once_are_told_of_each_other(lab: Lab) -> None:
+    machine = MACHINES[0]
+    other = {"by": "ada", "host": "elsewhere", "process": 7, "since": time.time(), "renewed": time.time()}
+    lab.ssh(machine, f"echo {shlex.quote(json.dumps(other))} | sudo tee /run/barevision.lock")
+    with pytest.raises(AssertionError, match="a run of ada on elsewhere"):
+        lab.playbook("site.yml", "--limit", machine, "--tags", "gunicorn")
+    other["renewed"] -= 4000
+    lab.ssh(machine, f"echo {shlex.quote(json.dumps(other))} | sudo tee /run/barevision.lock")
+    run = lab.playbook("site.yml", "--limit", machine, "--tags", "gunicorn")
+    assert "has ended without freeing" in " ".join(run.output.split())
+    assert lab.ssh(machine, "cat /run/barevision.lock") == ""
 
 
 def test_a_model_of_ones_own_and_a_changed_setting_reach_the_service_and_go_back(lab: Lab, tmp_path: Path) -> None:
@@ -355,7 +448,8 @@ def test_what_is_damaged_is_named_and_made_again(lab: Lab) -> None:
     model = lab.ssh(machine, r"""sudo grep -o '/[^"]*\.onnx' /opt/barevision/current/.proven""")
     lab.ssh(machine, f"printf X | sudo dd of={model} bs=1 seek=1000 conv=notrunc && sudo systemctl restart barevision")
     wait_until(lambda: f"{model} is damaged" in journal(lab, machine), "the service says what is wrong")
-    files = "sudo find /opt/barevision/current/app -type f"
+    files, environment = "sudo find /opt/barevision/current/app -type f", "readlink -f /opt/barevision/current/env"
+    damaged = lab.ssh(machine, environment)
     lab.ssh(
         machine,
         f"{files} -name '*.pyc' -exec dd if=/dev/zero of={{}} bs=1 seek=40 count=9 conv=notrunc status=none ';'",
@@ -373,7 +467,8 @@ def test_what_is_damaged_is_named_and_made_again(lab: Lab) -> None:
     assert_answers_rightly(lab, machine)
     again = lab.playbook("site.yml", "--limit", machine)
     assert again.changed == 0, again.output
-    assert len(lab.ssh(machine, "ls /opt/barevision/envs").split()) == 1, "the damaged environment has gone"
+    assert lab.ssh(machine, environment) == f"{damaged}-2"
+    assert Path(damaged).name not in lab.ssh(machine, "ls /opt/barevision/envs").split(), "the damaged one has gone"
 
 
 def test_a_service_that_hangs_is_restarted(lab: Lab) -> None:
@@ -391,7 +486,7 @@ def test_nginx_comes_back_when_it_dies(lab: Lab) -> None:
     before = lab.ssh(machine, show)
     # The master first, which would start workers anew. All, because systemd itself can't end them where the host's
     # control groups can't be written.
-    lab.ssh(machine, f"sudo sh -c 'kill -KILL {before}; kill -KILL $(pidof nginx)'")
+    lab.ssh(machine, f"sudo sh -c 'kill -KILL {before}; kill -KILL $(pidof nginx) || true'")
     wait_until(lambda: lab.ssh(machine, show) not in ("0", before), "another NGINX")
     assert_answers_rightly(lab, machine)
 

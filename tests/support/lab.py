@@ -14,9 +14,11 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -66,22 +68,36 @@ def run_playbook(playbook: str, *arguments: str | Path, environment: dict[str, s
 
     Raises AssertionError, with the whole output, where it fails.
     """
-    command = [Path(sys.executable).with_name("ansible-playbook"), playbook, *arguments]
+    with _started_playbook(playbook, *arguments, environment=environment) as process:
+        output, _ = process.communicate()
+    if process.returncode != 0:
+        raise AssertionError(f"{shlex.join(map(str, process.args))} failed with {process.returncode}:\n{output}")
+    return PlaybookRun(output, _parse_recap(output))
+
+
+def _started_playbook(
+    playbook: str, *arguments: str | Path, environment: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
     # Colours would hide the recap from us, and a user's own settings the repository's.
     own = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    done = subprocess.run(
-        command,
+    return subprocess.Popen(
+        [Path(sys.executable).with_name("ansible-playbook"), playbook, *arguments],
         cwd=REPOSITORY,
         env={**own, "ANSIBLE_NOCOLOR": "1", **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
     )
-    if done.returncode != 0:
-        raise AssertionError(f"{shlex.join(map(str, command))} failed with {done.returncode}:\n{done.stdout}")
-    return PlaybookRun(done.stdout, _parse_recap(done.stdout))
+
+
+def _processes_with(variables: dict[str, str]) -> list[int]:
+    wanted, found = {f"{name}={value}".encode() for name, value in variables.items()}, []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted <= set((process / "environ").read_bytes().split(b"\0")):
+                found.append(int(process.name))
+    return found
 
 
 def _parse_recap(output: str) -> dict[str, dict[str, int]]:
@@ -178,13 +194,34 @@ class Lab:
 
     def playbook(self, playbook: str, *arguments: str) -> PlaybookRun:
         """Runs a playbook with this lab's inventory and variables, like run_playbook."""
+        return run_playbook(playbook, *self._own_arguments, *arguments)
+
+    def kill_playbook(self, playbook: str, *arguments: str, at: str) -> None:
+        """Runs a playbook, and kills all of its processes on this computer once it begins the task `at`.
+
+        Raises AssertionError, with the whole output, if it ends before.
+        """
+        read, mark = [], {"BAREVISION_TEST_RUN": str(uuid.uuid4())}
+        with _started_playbook(playbook, *self._own_arguments, *arguments, environment=mark) as process:
+            for line in process.stdout:
+                read.append(line)
+                if re.match(rf"(TASK|RUNNING HANDLER) \[(.* : )?{re.escape(at)}\]", line):
+                    break
+            # Ansible's own processes are in groups of their own.
+            for number in _processes_with(mark):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+        if process.returncode != -signal.SIGKILL:
+            raise AssertionError(f"{shlex.join(map(str, process.args))} never came to {at}:\n{''.join(read)}")
+
+    @property
+    def _own_arguments(self) -> tuple[str | Path, ...]:
         variables = {
             "lab_machine_bridge": self.bridge,
             "lab_machine_subnet": self.subnet,
             "lab_machine_dir": self.directory,
         }
-        own = json.dumps({name: str(value) for name, value in variables.items()})
-        return run_playbook(playbook, "-i", self.inventory, "-e", own, *arguments)
+        return "-i", self.inventory, "-e", json.dumps({name: str(value) for name, value in variables.items()})
 
     def up(self, *arguments: str) -> PlaybookRun:
         """Makes the machines, as a user does."""

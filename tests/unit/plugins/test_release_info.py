@@ -180,11 +180,20 @@ class TestEnvironment:
         state = read()
         assert (state["environment"], state["environment_is_complete"]) == (str(beside), True)
         assert state["damage"] == []
+        assert state["releases_to_link"] == []
         assert str(environment) in state["removable"]
         # The next damage finds a name again.
         (beside / "module.py").unlink()
         shutil.rmtree(environment)
         assert read()["environment"] == str(environment)
+
+    def test_releases_that_share_a_damaged_one_are_named(self, root: Path, read: Read, environment: Path) -> None:
+        other = make_release(root, "b" * 40)
+        (other / "env").unlink()
+        (other / "env").symlink_to(environment)
+        assert read()["releases_to_link"] == []
+        (environment / "module.py").unlink()
+        assert read()["releases_to_link"] == [str(other)]
 
     def test_one_that_the_service_runs_from_stays_without_a_marker(
         self, root: Path, read: Read, environment: Path
@@ -406,12 +415,17 @@ class TestRemovable:
         ]
         assert removable(keep=5) == [str(root / "releases" / ".left")]
 
+    @pytest.mark.parametrize("is_proven", [False, True])
     def test_a_release_that_failed_goes_before_one_that_served(
-        self, root: Path, removable: Callable[..., list[str]]
+        self, root: Path, removable: Callable[..., list[str]], is_proven: bool
     ) -> None:
         make_release(root, COMMIT, 0)
         failed = make_release(root, "b" * 40, 10)
-        (failed / ".proven").unlink()
+        if is_proven:
+            # It passed its trial, and did not answer rightly once it was in service.
+            (failed / ".failed").touch()
+        else:
+            (failed / ".proven").unlink()
         os.utime(failed)
         make_release(root, "a" * 40, 20)
 
@@ -456,17 +470,18 @@ class TestRemovable:
         self, root: Path, removable: Callable[..., list[str]]
     ) -> None:
         own, models = root.parent / "own", root.parent / "models"
-        for folder in (own / "1" / "mine", own / "2" / "mine", own / "3", models / "mine", models / "best[1]"):
+        for folder in (*(own / number / "mine" for number in "123"), own / "4", models / "mine", models / "best[1]"):
             folder.mkdir(parents=True)
-        (own / "3" / "best[1].onnx").touch()
+        (own / "4" / "best[1].onnx").touch()
         for name in ("mine/mine-1", "mine/mine-2", "mine/mine-3", "best[1]/best[1]-1"):
             (models / f"{name}.onnx").touch()
             (models / f"{name}.speed.json").touch()
         for age, (commit, name) in enumerate({COMMIT: "mine/mine-2", "b" * 40: "mine/mine-3"}.items()):
-            proof = json.dumps({"prepared": {str(models / f"{name}.onnx"): "0" * 64}})
+            settings = {"BAREVISION_MODEL": str(own / name[-1] / "mine@640")}
+            proof = json.dumps({"settings": settings, "prepared": {str(models / f"{name}.onnx"): "0" * 64}})
             (make_release(root, commit, age) / ".proven").write_text(proof)
 
-        found = removable(model=str(own / "2" / "mine"))
+        found = removable(model=str(own / "2" / "mine"), keep=2)
 
         assert sorted(str(Path(path).relative_to(root.parent)) for path in found) == [
             "models/best[1]/best[1]-1.onnx",
@@ -474,5 +489,5 @@ class TestRemovable:
             "models/mine/mine-1.onnx",
             "models/mine/mine-1.speed.json",
             "own/1",
-            "own/3",
+            "own/4",
         ]
