@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from flask import Flask
 
+from barevision import __version__
 from barevision.api import create_app
 from barevision.api.admission import Admission, Ticket
 from barevision.detector import Detector
+from barevision.engines.processor import this_processor
 from tests.support.admission import all_turns_taken, refused
 from tests.support.engines import FakeEngine
 from tests.support.metrics import sample
@@ -29,6 +31,20 @@ def test_requests_are_counted_under_names_that_clients_cannot_multiply(app: Flas
     assert sample(app, "barevision_requests_total", method="GET", path="/v2/models/<name>", status="404") == 5
     assert sample(app, "barevision_requests_total", method="GET", path="other", status="404") == 5
     assert sample(app, "barevision_requests_total", method="other", path="other", status="405") == 5
+
+
+def test_objects_are_counted_by_labels_of_which_there_are_not_too_many(app: Flask, picture: bytes) -> None:
+    found = [detection["label"] for detection in app.test_client().post("/predict", data=picture).json]
+    assert sample(app, "barevision_objects_total", label=found[0]) == found.count(found[0]) > 0
+    metrics = app.extensions["barevision"].metrics
+    metrics.count_objects(f"kind {number}" for number in range(150))
+    metrics.count_objects(["kind 1", "kind 149"])
+    assert sample(app, "barevision_objects_total", label="kind 1") == 2
+    assert sample(app, "barevision_objects_total", label="other") >= 51
+
+
+def test_the_code_that_runs_is_named(app: Flask) -> None:
+    assert sample(app, "barevision_build_info", version=__version__, commit="") == 1
 
 
 def test_stages_queue_and_refusals_are_counted(app: Flask, engine: FakeEngine, picture: bytes) -> None:
@@ -71,6 +87,7 @@ def test_the_model_and_the_process_are_in_the_metrics(app: Flask) -> None:
     plan = app.extensions["barevision"].detector.engine.plan
     cores = {"streams": str(plan.streams), "threads": str(plan.threads)}
     labels = {"name": "roadsigns", "engine": "onnxruntime", "precision": "f32", **cores}
+    labels["processor"] = this_processor().name
     assert sample(app, "barevision_model_info", **labels) == 1
     assert sample(app, "process_resident_memory_bytes") > 10 * 2**20
     assert app.test_client().get("/metrics").content_type.startswith("text/plain; version=")

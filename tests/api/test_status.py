@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from flask.testing import FlaskClient
 
 from barevision import __version__
 from barevision.api import create_app
-from barevision.api.status import release_commit
 from barevision.detector import Detector, load_detector
+from barevision.engines.processor import this_processor
 from barevision.errors import EngineError
+from barevision.release import release_commit, release_time
 from barevision.settings import load_settings
 from tests.support.engines import FakeEngine
 from tests.support.metrics import sample
@@ -70,6 +72,7 @@ def test_the_engine_is_the_one_in_effect(roadsigns: Detector) -> None:
     engine = app.test_client().get("/info").json["engine"]
     assert (engine["name"], engine["precision"]) == ("opencv", "f32")
     labels = {"name": "roadsigns", "engine": "opencv", "precision": "f32", "streams": "1", "threads": "1"}
+    labels["processor"] = this_processor().name
     assert sample(app, "barevision_model_info", **labels) == 1
 
 
@@ -81,3 +84,7 @@ def test_a_release_knows_its_commit_by_its_folder(tmp_path: Path) -> None:
     (tmp_path / "current").symlink_to(f"releases/{commit}")
     assert release_commit(tmp_path / "current" / "app" / "barevision" / "api" / "info.py") == commit
     assert release_commit(tmp_path / "elsewhere" / "app" / "info.py") is None
+    assert release_time(file) is None
+    (tmp_path / "releases" / commit / ".complete").touch()
+    os.utime(tmp_path / "releases" / commit / ".complete", (7, 7))
+    assert release_time(file) == 7

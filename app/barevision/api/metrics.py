@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics, values
@@ -11,9 +12,12 @@ from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, 
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from barevision import __version__
 from barevision.api.readiness import Readiness
 from barevision.engines import Plan
+from barevision.engines.processor import this_processor
 from barevision.processes import Process
+from barevision.release import release_commit, release_time
 
 # From a tenth of a millisecond, what waiting costs when nobody waits, to the longest that a request may wait.
 _BUCKETS = (0.0001, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -26,6 +30,8 @@ disable_created_metrics()
 _COUNTS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 # Of each of its files. A thousand counts have room.
 _COUNTS_BYTES = 128 * 1024
+# A line each, here and in Prometheus.
+_MOST_LABELS = 100
 
 
 class Metrics:
@@ -50,6 +56,10 @@ class Metrics:
             buckets=_BUCKETS,
             registry=counts,
         )
+        self._objects = Counter(
+            "barevision_objects", "Objects that were found, by their label", ["label"], registry=counts
+        )
+        self._labels: set[str] = set()
         self.refused = Counter("barevision_refused", "Requests for predictions answered 503, busy", registry=counts)
         self.registry.register(_Now(model, plan, readiness, process))
 
@@ -64,6 +74,13 @@ class Metrics:
     def time(self, stage: str, seconds: float) -> None:
         """Notes how long the stage of a prediction took."""
         self._stages.labels(stage).observe(seconds)
+
+    def count_objects(self, labels: Iterable[str]) -> None:
+        """Counts what was found on a picture: each of the first labels that come by itself, the others together."""
+        for label, found in collections.Counter(labels).items():
+            if len(self._labels) < _MOST_LABELS:
+                self._labels.add(label)
+            self._objects.labels(label if label in self._labels else "other").inc(found)
 
 
 def _make_counts(folder: Path, place: int) -> None:
@@ -85,6 +102,7 @@ class _Now(Collector):
 
     def __init__(self, model: str, plan: Plan, readiness: Readiness, process: Process) -> None:
         self._model, self._plan, self._readiness, self._process = model, plan, readiness, process
+        self._processor = this_processor().name
 
     def collect(self) -> Iterator[Metric]:
         self._readiness.show()
@@ -100,8 +118,14 @@ class _Now(Collector):
                 "precision": plan.precision,
                 "streams": str(plan.streams * plan.processes),
                 "threads": str(plan.threads),
+                "processor": self._processor,
             },
         )
+        build = {"version": __version__, "commit": release_commit() or ""}
+        yield InfoMetricFamily("barevision_build", "The code that runs; without a commit, it is no release", build)
+        if made := release_time():
+            words = "When the release that runs was made, in seconds since 1970"
+            yield GaugeMetricFamily("barevision_release_timestamp_seconds", words, made)
         for name, words, value in (
             ("processes", "Processes that have loaded the model", len(all_numbers)),
             ("waiting", "Requests that wait for their turn", sum(max(0, n.inside - n.predicting) for n in all_numbers)),

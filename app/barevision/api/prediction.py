@@ -126,6 +126,7 @@ class RequestTurn:
             answer = self._service.detector.answer(picture, selection, max_side, full_size, hold_pixels)
         for stage, seconds in answer.seconds.items():
             self._record.add(stage, seconds)
+        self._service.metrics.count_objects(detection.label for detection in answer.detections)
         height, width = answer.size
         self._record.sizes.append([width, height])
         self._record.detections = (self._record.detections or 0) + len(answer.detections)

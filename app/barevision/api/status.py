@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from flask import Blueprint, Response
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -15,6 +12,7 @@ from barevision import __version__
 from barevision.api.openapi import operation
 from barevision.api.service import current_service
 from barevision.engines import Precision
+from barevision.release import release_commit
 
 bp = Blueprint("status", __name__)
 
@@ -113,7 +111,7 @@ def info() -> dict:
     height, width = detector.engine.input_size
     return {
         "version": __version__,
-        "commit": release_commit(Path(__file__)),
+        "commit": release_commit(),
         "model": {"name": detector.model.name, "labels": detector.model.labels, "input_size": [width, height]},
         "engine": {
             "name": plan.engine,
@@ -131,12 +129,6 @@ def info() -> dict:
         },
         "defaults": {"confidence": settings.confidence, "nms": settings.nms},
     }
-
-
-def release_commit(path: Path) -> str | None:
-    """The commit of the release that `path` is a file of: a deployment names its folder so, `releases/<commit>`."""
-    match = re.search(r"/releases/([0-9a-f]{40})/", str(path.resolve()))
-    return match and match[1]
 
 
 @bp.get("/metrics")
