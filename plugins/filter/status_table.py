@@ -32,6 +32,8 @@ _value:
 _COLUMNS = ("machine", "release", "since", "by", "answers", "to look at")
 # Below it, a release and its environment may no longer have room.
 _LEAST_FREE_PERCENT = 10
+# Whoever renews certificates does so a month before their end.
+_LEAST_CERTIFICATE_DAYS = 14
 
 
 def status_table(machines: dict[str, dict[str, Any]]) -> str:
@@ -55,6 +57,8 @@ def _concerns(status: dict[str, Any]) -> list[str]:
         concerns.append("out of service by maintenance.yml")
     if status["disk_free_percent"] < _LEAST_FREE_PERCENT:
         concerns.append(f"{status['disk_free_percent']} % of the disk is free")
+    if status["certificate_days"] is not None and status["certificate_days"] < _LEAST_CERTIFICATE_DAYS:
+        concerns.append(f"the certificate ends in {status['certificate_days']} days")
     if status["needs_reboot"]:
         concerns.append("an upgrade wants a reboot")
     if status["pending_upgrades"]:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import ssl
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ options:
     description: The file that is there while the machine is out of service.
     type: path
     required: true
+  certificate:
+    description: The file of the certificate that NGINX has, if it has one.
+    type: path
+    required: true
 attributes:
   check_mode:
     support: full
@@ -46,6 +51,7 @@ EXAMPLES = r"""
     root: /opt/barevision
     socket: /run/barevision/gunicorn.sock
     maintenance: /etc/nginx/barevision.maintenance.json
+    certificate: /etc/barevision/tls/current/fullchain.pem
   register: __status
 """
 
@@ -93,6 +99,10 @@ disk_free_percent:
   description: How much of the file system with the releases is free.
   type: int
   returned: always
+certificate_days:
+  description: For how many days the certificate is valid; null if there is none.
+  type: int
+  returned: always
 pending_upgrades:
   description: How many packages apt would upgrade, by the lists that it has.
   type: int
@@ -107,8 +117,10 @@ _ARGUMENTS = {
     "root": {"type": "path", "required": True},
     "socket": {"type": "path", "required": True},
     "maintenance": {"type": "path", "required": True},
+    "certificate": {"type": "path", "required": True},
 }
 _ASK_SECONDS = 5
+_DAY = 86400
 _UPGRADES = ["apt-get", "--simulate", "--quiet", "--option", "Debug::NoLocking=true", "dist-upgrade"]
 
 
@@ -133,6 +145,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "good_releases": _releases_with(root, ".machine", but=_releases_with(root, ".failed")),
         "failed_releases": _releases_with(root, ".failed"),
         "disk_free_percent": round(100 * disk.free / disk.total),
+        "certificate_days": _certificate_days(module, module.params["certificate"]),
         "pending_upgrades": len(re.findall(r"^Inst ", upgrades, re.MULTILINE)),
         "needs_reboot": Path("/run/reboot-required").exists(),
     }
@@ -151,6 +164,14 @@ def _read_history(path: Path) -> list[dict[str, Any]]:
         except (ValueError, TypeError):
             continue
     return lines
+
+
+def _certificate_days(module: AnsibleModule, path: str) -> int | None:
+    if not Path(path).exists():
+        return None
+    _, output, _ = module.run_command(["openssl", "x509", "-noout", "-enddate", "-in", path], check_rc=True)
+    end = ssl.cert_time_to_seconds(output.strip().partition("=")[2])
+    return int((end - time.time()) // _DAY)
 
 
 def _releases_with(root: Path, name: str, but: list[str] = ()) -> list[str]:

@@ -25,68 +25,29 @@ import requests
 
 from barevision.client import Client
 from barevision.detector import Detector
-from barevision.models.catalogue import find_source
 from barevision.objects import differences
 from barevision.pictures.decode import decode_image
 from tests.support.darknet_files import write_model
 from tests.support.lab import FIXED_PLAN, REPOSITORY, Lab
+from tests.support.machines import (
+    GOLDEN,
+    assert_answers_rightly,
+    clone_repository,
+    commit,
+    journal,
+    service_that_may_hang,
+    service_with,
+    signal_service,
+    url,
+    what_runs,
+    workers,
+)
 from tests.support.problems import assert_problem
 from tests.support.waiting import wait_until
 
 MACHINES = ("debian-12", "debian-13")
-GOLDEN = find_source("roadsigns").golden
-
-# A module that Python imports before all others: it makes the predictions of one process hang.
-HANGS = """
-import importlib.abc, importlib.machinery, os, pathlib, sys, time
-
-class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name != "barevision.detector":
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path)
-        load = spec.loader.exec_module
-        spec.loader.exec_module = lambda module: (load(module), hang(module.Detector))
-        return spec
-
-def hang(detector):
-    infer, pid = detector.infer, pathlib.Path("/run/hang/pid")
-    def hanging(self, image):
-        while pid.is_file() and pid.read_text().strip() == str(os.getpid()):
-            time.sleep(0.1)
-        return infer(self, image)
-    detector.infer = hanging
-
-sys.meta_path.insert(0, Finder())
-"""
 
 each_machine = pytest.mark.parametrize("machine", MACHINES)
-
-
-def url(lab: Lab, machine: str, path: str = "") -> str:
-    return f"http://{lab.address(machine)}{path}"
-
-
-def assert_answers_rightly(lab: Lab, machine: str) -> None:
-    assert differences(GOLDEN.expected, Client(url(lab, machine), retries=0).predict(GOLDEN.picture)) == []
-
-
-def journal(lab: Lab, machine: str) -> str:
-    return lab.ssh(machine, "sudo journalctl --unit barevision.service --no-pager --lines 100")
-
-
-def what_runs(lab: Lab, machine: str) -> str:
-    return lab.ssh(machine, "readlink /opt/barevision/current; systemctl show --property MainPID barevision.service")
-
-
-def signal_service(lab: Lab, machine: str, signal: str) -> None:
-    """Sends a signal to every process of the service. Only one that ended meanwhile may miss it.
-
-    `systemctl kill` fails where the host's control groups can't be written.
-    """
-    each = 'for process in $(find /proc -maxdepth 1 -user barevision -printf "%f ")'
-    send = f"kill -{signal} $process || test ! -e /proc/$process || exit 1"
-    lab.ssh(machine, f"sudo sh -c '{each}; do {send}; done'")
 
 
 def test_a_dry_run_on_untouched_machines_changes_nothing(lab: Lab) -> None:
@@ -236,16 +197,7 @@ def test_a_site_that_nginx_refuses_is_never_written(lab: Lab) -> None:
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """Another checkout of this repository."""
-    clone = tmp_path / "clone"
-    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", REPOSITORY, clone], check=True)
-    return clone
-
-
-def commit(clone: Path, message: str) -> str:
-    """Commits what is changed there, or nothing, and returns the commit's name."""
-    git = ["git", "-C", clone, "-c", "user.name=Test", "-c", "user.email=test@example.com"]
-    subprocess.run([*git, "commit", "--quiet", "--all", "--allow-empty", "--message", message], check=True)
-    return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    return clone_repository(tmp_path / "clone")
 
 
 def test_a_commit_that_answers_wrongly_never_serves(lab: Lab, clone: Path) -> None:
@@ -341,6 +293,136 @@ def test_two_runs_at_once_are_told_of_each_other(lab: Lab) -> None:
     assert lab.ssh(machine, "cat /run/barevision.lock") == ""
 
 
+def test_a_firewall_lets_in_what_the_machine_is_for(lab: Lab) -> None:
+    machine = MACHINES[0]
+    lab.ssh(machine, "sudo systemd-run --unit=other-port python3 -m http.server 8000")
+    other = url(lab, machine, ":8000/")
+    wait_until(lambda: answers(other), "the other port")
+    firewall = ("site.yml", "--limit", machine, "--tags", "firewall", "-e", "firewall_enabled=true")
+    assert lab.playbook(*firewall, "--check").changed > 0
+    assert answers(other)
+    lab.playbook("site.yml", "--limit", machine, "--tags", "apt_packages,firewall", "-e", firewall[-1])
+    assert not answers(other)
+    assert_answers_rightly(lab, machine)
+    assert lab.playbook(*firewall).changed == 0
+    lab.ssh(machine, "sudo nft delete table inet barevision; sudo systemctl restart barevision-firewall.service")
+    assert not answers(other)
+    assert lab.playbook(*firewall, "-e", "firewall_more_ports=8000").changed > 0
+    assert answers(other)
+
+
+def test_a_firewall_that_would_lock_everybody_out_is_taken_back(lab: Lab) -> None:
+    machine = MACHINES[0]
+    rules = lab.ssh(machine, "sudo nft list ruleset; sudo cat /etc/barevision/firewall.nft")
+    closed = ("-e", "firewall_ssh_sources=192.0.2.1", "-e", "firewall_undo_after=15")
+    with pytest.raises(AssertionError, match="UNREACHABLE"):
+        lab.playbook("site.yml", "--limit", machine, "--tags", "firewall", "-e", "firewall_enabled=true", *closed)
+    wait_until(lambda: lets_us_in(lab, machine), "ssh", 60)
+    assert lab.ssh(machine, "sudo nft list ruleset; sudo cat /etc/barevision/firewall.nft") == rules
+    # It may be closed while ssh is not.
+    assert_answers_rightly(lab, machine)
+    lab.ssh(machine, "sudo systemctl stop other-port; sudo systemctl disable --now barevision-firewall.service")
+    lab.ssh(machine, "sudo nft delete table inet barevision; sudo rm /etc/barevision/firewall.nft")
+
+
+def test_a_hardened_machine_takes_keys_alone_and_its_upgrades_by_itself(lab: Lab) -> None:
+    machine = MACHINES[0]
+    tags = ("--tags", "apt_packages,hardening", "-e", "hardening_enabled=true")
+    # A container has its host's clock.
+    run = ("site.yml", "--limit", machine, *tags, "-e", "hardening_time=false", "-e", "hardening_journal_max=100M")
+    lab.playbook(*run)
+    assert lab.playbook(*run).changed == 0
+    effective = lab.ssh(machine, "sudo sshd -T").splitlines()
+    assert {"passwordauthentication no", "kbdinteractiveauthentication no", "x11forwarding no"} <= set(effective)
+    upgrades = lab.ssh(machine, "apt-config dump")
+    assert 'APT::Periodic::Unattended-Upgrade "1";' in upgrades
+    assert 'Unattended-Upgrade::Automatic-Reboot-Time "02:00";' in upgrades
+    assert "SystemMaxUse=100M" in lab.ssh(machine, "systemd-analyze cat-config systemd/journald.conf")
+    assert lab.ssh(machine, "ls /var/log/journal")
+    assert_answers_rightly(lab, machine)
+
+
+@pytest.fixture
+def pebble(lab: Lab) -> Iterator[tuple[str, ...]]:
+    """An ACME server on the first machine, and the variables that have the machine ask it."""
+    machine = MACHINES[0]
+    config = {"listenAddress": "127.0.0.1:14000", "managementListenAddress": "127.0.0.1:15000", "httpPort": 80}
+    config |= {"certificate": "/etc/pebble.pem", "privateKey": "/etc/pebble.key", "tlsPort": 443}
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    for command in (
+        "sudo apt-get install --yes --no-install-recommends pebble openssl 2>&1",
+        f"echo {shlex.quote(json.dumps({'pebble': config}))} | sudo tee /etc/pebble.json",
+        "sudo openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost "
+        f"-addext {names} -keyout /etc/pebble.key -out /etc/pebble.pem 2>&1",
+        "echo 127.0.0.1 detector.test other.test | sudo tee --append /etc/hosts",
+        "sudo systemd-run --unit=pebble --setenv=PEBBLE_VA_NOSLEEP=1 pebble -config /etc/pebble.json",
+    ):
+        lab.ssh(machine, command, timeout=300)
+    yield (
+        *("-e", "tls_source=acme", "-e", "tls_names=detector.test", "-e", "tls_acme_ca=/etc/pebble.pem"),
+        *("-e", "tls_acme_directory=https://localhost:14000/dir"),
+    )
+    lab.ssh(machine, "sudo systemctl stop pebble; sudo sed -i /detector.test/d /etc/hosts")
+
+
+def served_certificate(lab: Lab, machine: str) -> dict:
+    """Serial number and issuer of what NGINX has."""
+    command = "openssl s_client -connect 127.0.0.1:443 </dev/null 2>/dev/null | openssl x509 -noout -serial -issuer"
+    return dict(line.split("=", 1) for line in lab.ssh(machine, command).splitlines())
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+def test_a_certificate_is_obtained_and_renewed_and_a_failing_server_takes_nothing(
+    lab: Lab, pebble: tuple[str, ...]
+) -> None:
+    machine = MACHINES[0]
+    run = ("site.yml", "--limit", machine, "--tags", "apt_packages,tls,nginx", *pebble)
+    lab.playbook(*run)
+    first = served_certificate(lab, machine)
+    assert "Pebble" in first["issuer"]
+    assert lab.playbook(*run).changed == 0
+
+    # A POST is sent on as one.
+    answer = requests.post(url(lab, machine, "/predict"), data=GOLDEN.picture, timeout=30, verify=False)
+    assert [step.status_code for step in answer.history] == [308]
+    assert answer.url == f"https://{lab.address(machine)}/predict"
+    assert answer.status_code == 200
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+    weak = "openssl s_client -tls1_1 -cipher ALL:@SECLEVEL=0 -connect 127.0.0.1:443 </dev/null 2>&1 || echo refused"
+    assert "refused" in lab.ssh(machine, weak)
+
+    with four_clients(lab, machine, verify=False) as wait_for_answers:
+        wait_for_answers(4)
+        soon = "s/^# renew_before_expiry.*/renew_before_expiry = 9999 days/"
+        lab.ssh(machine, f"sudo sed -i '{soon}' /etc/letsencrypt/renewal/*.conf")
+        lab.ssh(machine, "sudo systemctl start certbot.service")
+        wait_for_answers(4)
+    renewed = served_certificate(lab, machine)
+    assert "Pebble" in renewed["issuer"]
+    assert renewed["serial"] != first["serial"]
+
+    lab.ssh(machine, "sudo systemctl stop pebble")
+    with pytest.raises(AssertionError, match="certbot"):
+        lab.playbook(*run, "-e", "tls_names=detector.test,other.test")
+    assert served_certificate(lab, machine) == renewed
+    assert lab.playbook("site.yml", "--limit", machine, "--tags", "nginx").changed > 0
+    assert_answers_rightly(lab, machine)
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=3).ok
+    except requests.RequestException:
+        return False
+
+
+def lets_us_in(lab: Lab, machine: str) -> bool:
+    try:
+        return lab.ssh(machine, "echo in", timeout=10) == "in"
+    except (AssertionError, subprocess.TimeoutExpired):
+        return False
+
+
 def test_a_model_of_ones_own_and_a_changed_setting_reach_the_service_and_go_back(lab: Lab, tmp_path: Path) -> None:
     machine = MACHINES[0]
     changes = {"app_confidence": 0.99999, **FIXED_PLAN, "app_engine": "openvino"}
@@ -403,9 +485,10 @@ def test_a_reload_brings_another_model_unless_it_cannot_serve(lab: Lab) -> None:
 
 
 @contextlib.contextmanager
-def four_clients(lab: Lab, machine: str) -> Iterator[Callable[[int], None]]:
+def four_clients(lab: Lab, machine: str, verify: bool = True) -> Iterator[Callable[[int], None]]:
     """Clients that ask again as soon as they are answered; all have to be answered.
 
+    :param verify: whether they ask who has signed the certificate.
     :returns: what waits for so many more answers.
     """
     statuses: list[int] = []
@@ -413,7 +496,7 @@ def four_clients(lab: Lab, machine: str) -> Iterator[Callable[[int], None]]:
 
     def ask() -> None:
         while not stop.is_set():
-            response = requests.post(url(lab, machine, "/predict"), data=GOLDEN.picture, timeout=100)
+            response = requests.post(url(lab, machine, "/predict"), data=GOLDEN.picture, timeout=100, verify=verify)
             statuses.append(response.status_code)
 
     def wait_for(more: int) -> None:
@@ -491,33 +574,10 @@ def test_nginx_comes_back_when_it_dies(lab: Lab) -> None:
     assert_answers_rightly(lab, machine)
 
 
-@contextlib.contextmanager
-def service_with(lab: Lab, machine: str, environment: str) -> Iterator[None]:
-    """The service, started with more in its `environment`."""
-    folder = "/run/systemd/system/barevision.service.d"
-    restart = "sudo systemctl daemon-reload && sudo systemctl restart barevision.service"
-    lab.ssh(machine, f"sudo mkdir {folder}")
-    lab.ssh(machine, f"printf '[Service]\nEnvironment={environment}\n' | sudo tee {folder}/test.conf && {restart}")
-    try:
-        wait_until(lambda: requests.get(url(lab, machine, "/readyz"), timeout=30).ok, "the service is ready")
-        yield
-    finally:
-        lab.ssh(machine, f"sudo rm -r {folder} && {restart}")
-
-
-def workers(lab: Lab, machine: str) -> set[str]:
-    """The numbers of the service's processes but for Gunicorn's own."""
-    return set(
-        lab.ssh(machine, "pgrep --parent $(systemctl show --property MainPID --value barevision.service)").split()
-    )
-
-
 def test_a_prediction_that_never_returns_is_answered_by_another_process(lab: Lab) -> None:
     """What hangs is one process alone, which a file names."""
     machine = MACHINES[0]
-    lab.ssh(machine, "sudo mkdir /run/hang")
-    lab.ssh(machine, f"sudo tee /run/hang/sitecustomize.py <<'END'\n{HANGS}\nEND")
-    with service_with(lab, machine, "PYTHONPATH=/run/hang BAREVISION_HUNG_AFTER=3"):
+    with service_that_may_hang(lab, machine):
         hung = min(workers(lab, machine), key=int)
         lab.ssh(machine, f"echo {hung} | sudo tee /run/hang/pid")
         with ThreadPoolExecutor(4) as pool:
@@ -526,7 +586,6 @@ def test_a_prediction_that_never_returns_is_answered_by_another_process(lab: Lab
             answer.result()
         assert hung not in workers(lab, machine)
         assert re.search(r"ends, because a prediction has been running for \d+ seconds", journal(lab, machine))
-    lab.ssh(machine, "sudo rm -r /run/hang")
 
 
 def test_who_stands_still_or_decodes_for_long_does_not_hang(lab: Lab) -> None:

@@ -19,7 +19,7 @@ from ansible.vars.manager import VariableManager
 
 ROOT = Path(__file__).parents[2]
 #: The roles of site.yml, in its order.
-SITE_ROLES = ("preflight", "apt_packages", "miniconda", "app", "gunicorn", "nginx")
+SITE_ROLES = ("preflight", "apt_packages", "hardening", "firewall", "tls", "miniconda", "app", "gunicorn", "nginx")
 FACTS = {
     "architecture": "x86_64",
     "distribution": "Debian",

@@ -26,6 +26,9 @@ _HANDED = {
     "nginx_upstream_timeout": "60",
     "nginx_max_body_bytes": "1000",
     "nginx_cors_origins": "[]",
+    "nginx_tls_folder": "",
+    "nginx_tls_webroot": "",
+    "nginx_tls_is_trusted": "false",
 }
 
 

@@ -131,7 +131,7 @@ def test_the_example_inventory_shows_every_default() -> None:
 
     for role in SITE_ROLES:
         # What one role hands to another is nothing to set.
-        handed = ("_packages", "app_python", "_restart_paths", "app_served_model")
+        handed = ("_packages", "app_python", "_restart_paths", "app_served_model", "tls_folder", "tls_webroot")
         settable = {name: value for name, value in defaults(role).items() if not name.endswith(handed)}
         assert {name: shown.get(name) for name in settable} == settable
 

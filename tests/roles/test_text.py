@@ -32,6 +32,7 @@ _VALUES: dict[str, list[tuple[Any, tuple[str, ...]]]] = {
     "list": [(["a1", "b2"], ("a1,b2", "a1, b2", '["a1", "b2"]'))],
     "dict": [({"x86_64": "a1"}, ('{"x86_64": "a1"}', "x86_64=a1"))],
 }
+_VALUES["list of int"] = [([7777, 8888], ("7777,8888", "7777, 8888"))]
 _VALUES["list of dict"] = [([_MACHINE], (json.dumps([_MACHINE]), "a1"))]
 _BLOCKS = ("block", "rescue", "always")
 _CONDITIONS = ("when", "that", "until", "changed_when", "failed_when")
@@ -66,6 +67,11 @@ _KNOWN: dict[str, Any] = {
     "__app_smoke": {"stderr": ""},
     "__preflight_needs": {"error": "", "name": "m", "verified": True, "disk_bytes": 1, "memory_bytes": 1},
     "__preflight_conda": {"stat": {"exists": False}},
+    "groups": {"barevision": ["vm"]},
+    "__hardening_keys": {"content": ""},
+    "__tls_current": {"stat": {"exists": True}},
+    "__tls_obtained": {"subject_alt_name": ["DNS:a1"], "expired": False},
+    "__tls_request": {"csr": ""},
     "__nginx_default": {"stat": {"exists": False}},
     "__nginx_linked": {"stat": {"exists": False}},
     "__nginx_listening": {"stdout": ""},
@@ -185,7 +191,7 @@ def _given() -> list:
     given = []
     for scope in _scopes():
         for name, option in scope.options.items():
-            kind = "list of dict" if option.get("elements") == "dict" else option["type"]
+            kind = f"list of {option['elements']}" if option.get("elements") in ("dict", "int") else option["type"]
             for value, texts in _VALUES.get(kind, ()):
                 given.append(pytest.param(scope, name, value, texts, id=f"{name}={value}"))
     return given

@@ -31,11 +31,14 @@ def root(tmp_path: Path) -> Path:
 
 
 def read(root: Path, socket: Path | None = None) -> dict[str, Any]:
-    def run_command(command: list[str], environ_update: dict[str, str]) -> tuple[int, str, str]:
+    def run_command(command: list[str], **options: object) -> tuple[int, str, str]:
+        if command[0] == "openssl":
+            return 0, "notAfter=Jan  2 12:00:00 2030 GMT\n", ""
         assert command[0] == "apt-get"
         return 0, UPGRADES, ""
 
-    params = {"root": str(root), "socket": str(socket or root / "none"), "maintenance": str(root / "maintenance")}
+    params = {name: str(root / name) for name in ("maintenance", "certificate")}
+    params |= {"root": str(root), "socket": str(socket or root / "none")}
     return deployment_status_info.run(SimpleNamespace(params=params, run_command=run_command))
 
 
@@ -69,6 +72,13 @@ def test_without_a_history_the_link_says_since_when(root: Path) -> None:
     assert found["maintenance"]
 
 
+def test_it_says_for_how_long_the_certificate_is_valid(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(root)["certificate_days"] is None
+    (root / "certificate").touch()
+    monkeypatch.setattr(deployment_status_info.time, "time", lambda: 1_893_456_000.0)
+    assert read(root)["certificate_days"] == 1
+
+
 def test_a_bare_machine_has_nothing_to_say(tmp_path: Path) -> None:
     found = read(tmp_path / "nothing")
     assert (found["release"], found["since"], found["ready"]) == ("", "", False)
@@ -77,13 +87,15 @@ def test_a_bare_machine_has_nothing_to_say(tmp_path: Path) -> None:
 def test_the_table_has_a_line_for_each_machine(root: Path) -> None:
     first = read(root) | {"ready": True, "by": "ada", "host": "laptop", "since": "2026-01-01T00:00:00Z"}
     first |= {"pending_upgrades": 0, "needs_reboot": False, "disk_free_percent": 50}
+    first |= {"certificate_days": 60}
     second = first | {"ready": False, "detail": "missing: elephant", "maintenance": True, "disk_free_percent": 3}
-    second |= {"pending_upgrades": 2, "needs_reboot": True}
+    second |= {"pending_upgrades": 2, "needs_reboot": True, "certificate_days": 3}
     assert status_table({"vm-1": first, "vm-10": second}).splitlines() == [
         "machine  release       since                 by             answers                to look at",
         "vm-1     aaaaaaaaaaaa  2026-01-01T00:00:00Z  ada on laptop  rightly",
         "vm-10    aaaaaaaaaaaa  2026-01-01T00:00:00Z  ada on laptop  no: missing: elephant  out of service by "
-        "maintenance.yml; 3 % of the disk is free; an upgrade wants a reboot; 2 upgrades",
+        "maintenance.yml; 3 % of the disk is free; the certificate ends in 3 days; an upgrade wants a reboot; "
+        "2 upgrades",
     ]
 
 
