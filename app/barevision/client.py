@@ -17,6 +17,7 @@ from typing import BinaryIO, TypedDict, Unpack
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
 from urllib3.util import Retry
 
 from barevision.errors import ServiceError, shortened
@@ -56,11 +57,12 @@ class Client:
     OSError if the picture can't be read, and TypeError for a parameter that is not one of `Parameters`.
     """
 
-    def __init__(self, url: str, timeout: float = 60, retries: int = MOST_RETRIES) -> None:
+    def __init__(self, url: str, timeout: float = 60, retries: int = MOST_RETRIES, key: str | None = None) -> None:
         """
         :param timeout: seconds to connect and between two bytes of an answer, for each try.
         :param retries: how often to ask again when the service is busy (503, or 429 with Retry-After), 0 to 4; for all
             waits together never longer than 30 seconds.
+        :param key: for a service that needs one.
         :raises ValueError: `retries` is out of range.
         """
         if not 0 <= retries <= MOST_RETRIES:
@@ -68,6 +70,9 @@ class Client:
         self.url = url.rstrip("/")
         self._timeout = timeout
         self._session = requests.Session()
+        if key:
+            # requests takes this header, and no other, from a request that is sent on to another host.
+            self._session.auth = _Bearer(key)
         longest = LONGEST_WAIT / max(retries, 1)
         patience = _Patience(
             retries,
@@ -179,6 +184,17 @@ def _json(response: requests.Response) -> object:
     except (ValueError, RecursionError):
         # Not only requests' JSONDecodeError: Python refuses numbers of more than 4300 digits with another one.
         return None
+
+
+class _Bearer(AuthBase):
+    """Sends a key with each request."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
 
 
 class _Patience(Retry):

@@ -17,6 +17,8 @@ from barevision.errors import SettingsError
 PREFIX = "BAREVISION_"
 #: Names the file with a service's settings, for serving/reload.py. It is not a setting itself.
 SETTINGS_FILE = "BAREVISION_SETTINGS_FILE"
+#: The key that the command line sends to a service that needs one. It is not a setting either.
+KEY = "BAREVISION_KEY"
 #: Read by the tests, not by the service.
 _TEST_PREFIX = "BAREVISION_TEST_"
 
@@ -127,6 +129,10 @@ class Settings(BaseSettings):
             "browser; * for all.",
         )
     )
+    keys_file: Path | None = Field(
+        None,
+        description="The file with the hashes of the keys of which a request needs one. Without it, everybody may ask.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info",
         description="The least that is logged: debug, info (a line for each request), warning (what was refused or "
@@ -146,7 +152,7 @@ def load_settings(**overrides: object) -> Settings:
         for name in os.environ
         if name.upper().startswith(PREFIX)
         and not name.startswith(_TEST_PREFIX)
-        and name.upper() not in {*known, SETTINGS_FILE}
+        and name.upper() not in {*known, SETTINGS_FILE, KEY}
     ]
     if unknown:
         raise SettingsError(f"unknown setting {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,3 +154,33 @@ def test_a_picture_that_neither_can_draw_still_has_its_table(page: Page) -> None
     page.get_by_role("button", name="Save picture").click()
     expect(page.get_by_role("alert")).to_contain_text("The picture is too large to be drawn on")
     expect(page.get_by_role("region", name="What was found")).to_be_visible()
+
+
+@pytest.fixture
+def locked(context: BrowserContext, roadsigns: Detector, tmp_path: Path) -> Iterator[Page]:
+    """The page of a service that wants a key, which is "secret"."""
+    path = tmp_path / "keys.json"
+    path.write_text(
+        json.dumps({"own": "own", "keys": [{"name": "ada", "sha256": hashlib.sha256(b"secret").hexdigest()}]})
+    )
+    settings = roadsigns.settings.model_copy(update={"keys_file": path})
+    with served(create_app(replace(roadsigns, settings=settings))) as address:
+        page = context.new_page()
+        page.goto(address)
+        yield page
+
+
+def test_a_key_is_asked_for_where_one_is_needed_and_kept(locked: Page) -> None:
+    locked.get_by_role("button", name="Try the sample").click()
+    expect_problem(locked, "This service wants a key", "A key is needed", again=False)
+    locked.get_by_label("Key", exact=True).fill("wrong")
+    locked.get_by_role("button", name="Use this key").click()
+    expect_problem(locked, "This service wants a key", "This key is not known", again=False)
+    locked.get_by_label("Key", exact=True).fill("secret")
+    locked.keyboard.press("Enter")
+    locked.get_by_role("region", name="What was found").wait_for()
+    expect(locked.get_by_label("Key", exact=True)).to_be_hidden()
+    assert "-H 'X-API-Key: YOUR-KEY'" in locked.locator("#curl").text_content()
+    locked.reload()
+    try_sample(locked)
+    assert len(rows(locked)) == len(EXPECTED)

@@ -25,6 +25,7 @@ import requests
 
 from barevision.client import Client
 from barevision.detector import Detector
+from barevision.errors import ServiceError
 from barevision.objects import differences
 from barevision.pictures.decode import decode_image
 from tests.support.darknet_files import write_model
@@ -116,6 +117,12 @@ def test_errors_have_one_form_whoever_gives_them(lab: Lab, machine: str) -> None
     assert_problem(requests.get(url(lab, machine, "/" + "x" * 20_000), timeout=30), 414)
     for path in ("/healthz", "/readyz"):
         assert requests.get(url(lab, machine, path), timeout=30).status_code == 200
+
+
+@each_machine
+def test_nginx_log_is_rotated(lab: Lab, machine: str) -> None:
+    assert lab.ssh(machine, "systemctl is-active logrotate.timer") == "active"
+    assert "/var/log/nginx/access.log" in lab.ssh(machine, "sudo logrotate --debug /etc/logrotate.conf 2>&1")
 
 
 @each_machine
@@ -437,6 +444,24 @@ def test_a_model_of_ones_own_and_a_changed_setting_reach_the_service_and_go_back
     assert lab.playbook("site.yml", "--limit", machine, *tags).changed > 0
     assert_answers_rightly(lab, machine)
     assert "mine" not in lab.ssh(machine, "sudo find /var/lib/barevision -name '*mine*.onnx' -or -path '*/own/*'")
+
+
+def test_who_has_no_key_is_refused_where_one_is_needed(lab: Lab) -> None:
+    machine, needed = MACHINES[0], ("-e", "app_keys_file=/etc/barevision/keys.json")
+    site = ("site.yml", "--limit", machine, "--tags", "app,gunicorn,smoke")
+    lab.playbook(*site, *needed)
+    made = lab.playbook("playbooks/keys.yml", "--limit", machine, *needed, "-e", "create=camera")
+    (key,) = re.findall(r"camera: ([A-Za-z0-9]{40})\b", made.output)
+    assert key not in lab.ssh(machine, "sudo cat /etc/barevision/keys.json")
+    assert lab.playbook(*site, *needed).changed == 0
+    assert_answers_rightly(lab, machine, key=key)
+    with pytest.raises(ServiceError, match="401"):
+        assert_answers_rightly(lab, machine)
+    lab.playbook("playbooks/keys.yml", "--limit", machine, *needed, "-e", "revoke=camera")
+    with pytest.raises(ServiceError, match="not known"):
+        assert_answers_rightly(lab, machine, key=key)
+    assert lab.playbook(*site).changed > 0
+    assert_answers_rightly(lab, machine)
 
 
 def test_changed_units_are_applied(lab: Lab) -> None:

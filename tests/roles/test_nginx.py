@@ -392,3 +392,30 @@ def test_the_app_learns_who_asked_and_nobody_learns_the_version(nginx: Nginx) ->
     assert answer.json()["X-Forwarded-For"] == "127.0.0.1"
     assert answer.json()["X-Forwarded-Proto"] == "http"
     assert answer.headers["Server"] == "nginx"
+
+
+@pytest.mark.parametrize("nginx", [{"nginx_most_a_second": 2}], indirect=True)
+def test_an_address_and_a_key_have_their_share_of_predictions(nginx: Nginx) -> None:
+    """Two a second, of which two more may come at once."""
+
+    def ask(source: str, method: str = "POST", **headers: str) -> tuple[int, dict, bytes]:
+        with closing(HTTPConnection(*nginx.address, timeout=10, source_address=(source, 0))) as connection:
+            connection.request(method, "/predict", b"x", headers)
+            response = connection.getresponse()
+            return response.status, dict(response.headers), response.read()
+
+    statuses = [ask("127.0.0.2")[0] for _ in range(6)]
+    assert statuses[:3] == [200] * 3
+    assert 429 in statuses
+    _, headers, body = next(answer for answer in iter(lambda: ask("127.0.0.2"), None) if answer[0] == 429)
+    assert headers["Content-Type"] == "application/problem+json"
+    assert headers["Retry-After"] == "1"
+    assert json.loads(body)["detail"] == "one address or one key may ask for 2 predictions a second"
+    # Another address has its own, and so has what is no prediction; the machine itself has no bound.
+    assert ask("127.0.0.3")[0] == 200
+    assert [ask("127.0.0.2", "GET")[0] for _ in range(6)] == [200] * 6
+    assert [ask("127.0.0.1")[0] for _ in range(6)] == [200] * 6
+    # A key's share is for all of its addresses, in whichever header it comes.
+    keys = [{"X-API-Key": "k"}, {"Authorization": "Bearer k"}]
+    assert 429 in [ask(f"127.0.0.{number}", **keys[number % 2])[0] for number in range(10, 20)]
+    assert ask("127.0.0.30", **{"X-API-Key": "other"})[0] == 200

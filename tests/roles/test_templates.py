@@ -96,7 +96,9 @@ def test_the_app_takes_its_settings(site: Site, monkeypatch: pytest.MonkeyPatch)
 
 def test_all_settings_of_the_app_can_be_given() -> None:
     rendered = settings(
-        Site(app_threads=2, app_cors_origins=["*"], app_check_after=20, app_hung_after=60).render("app", _SETTINGS)
+        Site(
+            app_threads=2, app_cors_origins=["*"], app_check_after=20, app_hung_after=60, app_keys_file="/etc/keys"
+        ).render("app", _SETTINGS)
     )
 
     known = {f"BAREVISION_{name.upper()}" for name in type(load_settings()).model_fields}

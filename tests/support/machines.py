@@ -46,8 +46,9 @@ def url(lab: Lab, machine: str, path: str = "") -> str:
     return f"http://{lab.address(machine)}{path}"
 
 
-def assert_answers_rightly(lab: Lab, machine: str) -> None:
-    assert differences(GOLDEN.expected, Client(url(lab, machine), retries=0).predict(GOLDEN.picture)) == []
+def assert_answers_rightly(lab: Lab, machine: str, key: str | None = None) -> None:
+    client = Client(url(lab, machine), retries=0, key=key)
+    assert differences(GOLDEN.expected, client.predict(GOLDEN.picture)) == []
 
 
 def journal(lab: Lab, machine: str) -> str:

@@ -8,6 +8,7 @@ from barevision.api import documents, page, status
 from barevision.api.cors import register_cors
 from barevision.api.dialects import deepstack, open_inference, predict
 from barevision.api.errors import register_errors
+from barevision.api.keys import register_keys
 from barevision.api.record import register_record
 from barevision.api.service import make_service
 from barevision.detector import Detector
@@ -32,6 +33,7 @@ def create_app(detector: Detector, process: Process | None = None) -> Flask:
     register_record(app)
     register_cors(app, detector.settings.cors_origins)
     app.before_request(_refuse_slashes)
+    register_keys(app, detector.settings.keys_file)
     for bp in BLUEPRINTS:
         app.register_blueprint(bp)
     register_errors(app, {"/v1": deepstack.error_response, "/v2": open_inference.error_response})

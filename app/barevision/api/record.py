@@ -36,6 +36,7 @@ class Record:
     :ivar sizes: [width, height] of its pictures in pixels.
     :ivar detections: how many were answered; None if no picture was predicted.
     :ivar client_is_gone: whether the client did not wait for the answer.
+    :ivar key: the name of the key that it was sent with; None where none is needed.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Record:
     sizes: list[list[int]] = field(default_factory=list)
     detections: int | None = None
     client_is_gone: bool = False
+    key: str | None = None
 
     def milliseconds(self) -> float:
         """Since the request began."""
@@ -105,6 +107,8 @@ def register_record(app: Flask) -> None:
             "pictures": record.sizes,
             "objects": record.detections,
         }
+        if record.key:
+            fields["key"] = record.key
         level = logging.INFO if status < 500 else logging.WARNING if status == 503 else logging.ERROR
         _log.log(level, "request", extra=fields)
         return response

@@ -12,13 +12,14 @@ from barevision.choosing.choice import Trial
 from barevision.choosing.measure import PATIENT, THOROUGH, measure
 from barevision.choosing.speeds import known_measurement
 from barevision.cli.inputs import find_pictures
-from barevision.cli.options import Share, json_option, models_dir_option, progress
+from barevision.cli.options import Share, json_option, key_option, models_dir_option, progress, url_option
 from barevision.cli.quantize import quantize
 from barevision.client import Client
 from barevision.detection.selection import Selection
 from barevision.detector import Detector, drawn_image, load_detector
 from barevision.engines import Precision, load_engine
 from barevision.errors import ModelError, PictureError, ServiceError, WrongAnswerError
+from barevision.key_file import read_key_file
 from barevision.models.catalogue import catalogue_names, find_source, url_source
 from barevision.models.golden import Golden, asked_confidence
 from barevision.models.pins import is_damaged, pulled_names
@@ -213,16 +214,19 @@ def _show(trial: Trial, err: bool = False) -> None:
 @models.command()
 @click.argument("model", required=False)
 @models_dir_option
-@click.option("--url", help="Ask the service at this address instead of predicting in this process.")
+@url_option
+@key_option
 @json_option
-def check(model: str | None, models_dir: Path | None, url: str | None, as_json: bool) -> None:
+def check(model: str | None, models_dir: Path | None, url: str | None, key: str | None, as_json: bool) -> None:
     """Checks that MODEL answers its golden image rightly, here or on a service; prints what was expected and found.
 
     Without MODEL it is the one that is set: $BAREVISION_MODEL or roadsigns.
     """
     settings = load_settings(model=model, models_dir=models_dir)
     if url:
-        client = Client(url)
+        # A machine that asks itself may read the file of keys.
+        own = read_key_file(settings.keys_file).own if settings.keys_file else None
+        client = Client(url, key=key or own)
         source = find_source(settings.model, settings.models_dir)
         _require_served(source, client)
         golden = source.golden

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from barevision.settings import KEY
+
 
 class Share(click.FloatRange):
     """A number from 0 to 1, which NaN is not."""
@@ -31,6 +33,12 @@ models_dir_option = click.option(
     "--models-dir",
     type=click.Path(file_okay=False, path_type=Path),
     help="Where models are kept. [default: $BAREVISION_MODELS_DIR]",
+)
+url_option = click.option("--url", help="Ask the service at this address instead of predicting in this process.")
+key_option = click.option(
+    "--key",
+    envvar=KEY,
+    help=f"The key for a service that needs one; others can see what a command line has. [env: {KEY}]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words.")
 

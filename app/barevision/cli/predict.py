@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from barevision.cli.inputs import Picture, find_pictures, is_one_picture
-from barevision.cli.options import Share, json_option, model_option, progress
+from barevision.cli.options import Share, json_option, key_option, model_option, progress, url_option
 from barevision.client import Client
 from barevision.detector import load_detector
 from barevision.errors import BarevisionError, UnknownLabelError
@@ -27,7 +27,8 @@ _INTERRUPTED = 130
 @click.command()
 @click.argument("images", nargs=-1, required=True)
 @model_option
-@click.option("--url", help="Ask the service at this address instead of predicting in this process.")
+@url_option
+@key_option
 @click.option(
     "--confidence",
     type=Share(),
@@ -53,6 +54,7 @@ def predict(
     images: tuple[str, ...],
     model: str | None,
     url: str | None,
+    key: str | None,
     folder: Path | None,
     as_json: bool,
     as_csv: bool,
@@ -80,7 +82,7 @@ def predict(
         parameters["classes"] = _labels(parameters["classes"])
     status, answers, counter = 0, {}, _Counter(len(pictures))
     try:
-        ask = _ask_service(url, parameters) if url else _ask_here(settings, parameters)
+        ask = _ask_service(url, key, parameters) if url else _ask_here(settings, parameters)
         rows = csv.writer(sys.stdout, lineterminator="\n")
         if as_csv:
             rows.writerow(["file", "label", "confidence", "x", "y", "width", "height"])
@@ -163,9 +165,9 @@ def _ask_here(settings: Settings, parameters: dict) -> Callable[[bytes], list[De
     return lambda data: detector.answer(data, selection).detections
 
 
-def _ask_service(url: str, parameters: dict) -> Callable[[bytes], list[Detection]]:
+def _ask_service(url: str, key: str | None, parameters: dict) -> Callable[[bytes], list[Detection]]:
     """A function that asks the service at `url`."""
-    client = Client(url)
+    client = Client(url, key=key)
     return lambda data: client.predict(data, **parameters)
 
 

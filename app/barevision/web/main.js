@@ -2,7 +2,7 @@
 
 import { offerCamera } from "./camera.js";
 import { bytes, decode, readFile } from "./picture.js";
-import { Problem, askObjects, askPicture } from "./service.js";
+import { Problem, askObjects, askPicture, useKey } from "./service.js";
 import { copy, curlCommand, save } from "./sharing.js";
 import { fillTable, markRow } from "./table.js";
 import { annotated, onPointer, showObjects, showPicture } from "./view.js";
@@ -113,6 +113,7 @@ function tell(problem) {
   $("problem-title").textContent = problem?.title ?? "";
   $("problem-detail").textContent = problem?.message ?? "";
   $("retry").hidden = (problem?.wait ?? null) === null;
+  $("key-form").hidden = !problem?.needsKey;
   notBefore = performance.now() + 1000 * (problem?.wait ?? 0);
 }
 
@@ -203,6 +204,11 @@ offerCamera(take, tell);
 $("sample")?.addEventListener("click", takeSample);
 $("drop").addEventListener("click", () => $("file").click());
 // The buttons that were pressed go away, and the focus with them.
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  useKey($("key").value.trim());
+  again();
+});
 $("retry").addEventListener("click", () => {
   $("choose").focus();
   again();

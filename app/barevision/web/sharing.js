@@ -1,6 +1,6 @@
 // What can be taken away from the page: files, and a command for a shell.
 
-import { predictUrl } from "./service.js";
+import { hasKey, predictUrl } from "./service.js";
 
 /** Hands `blob` to the browser as a download. */
 export function save(blob, name) {
@@ -14,7 +14,8 @@ export function save(blob, name) {
 
 /** The command that asks for the same objects of the file `name`. */
 export function curlCommand(name, confidence) {
-  return `curl --data-binary ${quoted(`@${name}`)} ${quoted(predictUrl(confidence).href)}`;
+  const key = hasKey() ? "-H 'X-API-Key: YOUR-KEY' " : "";
+  return `curl ${key}--data-binary ${quoted(`@${name}`)} ${quoted(predictUrl(confidence).href)}`;
 }
 
 /** Copies the text of `element`; false if only the user can. */

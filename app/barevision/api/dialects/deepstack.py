@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from barevision import __version__
 from barevision.api.errors import Problem, quoted
+from barevision.api.keys import FIELD, require_key_in
 from barevision.api.openapi import operation
 from barevision.api.prediction import turn
 from barevision.api.record import current_record
@@ -77,7 +78,7 @@ def error_response(problem: Problem) -> Response:
 
 _FIELDS = {
     "min_confidence": {"type": "number", "minimum": 0, "maximum": 1, "default": _MIN_CONFIDENCE},
-    "api_key": {"type": "string"},
+    FIELD: {"type": "string"},
 }
 _DETECTION = {
     "body": {"multipart/form-data": {**PICTURE_FORM, "properties": {**PICTURE_FORM["properties"], **_FIELDS}}},
@@ -90,9 +91,10 @@ _DETECTION = {
 @bp.post("/vision/detection")
 @operation("What is on a picture, for DeepStack's clients", **_DETECTION)
 def detect() -> Response:
-    """A form with the picture in `image` and, if wanted, `min_confidence` (0.4). An `api_key` is ignored."""
+    """A form with the picture in `image` and, if wanted, `min_confidence` (0.4); `api_key` where one is needed."""
     with turn() as mine:
         sent = read_sent()
+        require_key_in(sent.fields)
         confidence = _min_confidence(sent.fields)
         # DeepStack lets only boxes of one class take each other out: a rider is not lost to the motorcycle.
         selection = current_service().detector.selection(confidence, per_class_nms=True)
