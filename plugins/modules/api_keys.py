@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.whole_files import write_whole
 
 DOCUMENTATION = r"""
 module: api_keys
@@ -110,19 +111,6 @@ def changed_keys(keys: list[dict[str, str]], params: dict[str, Any], now: float)
     return [*keys, {"name": name, "sha256": params["sha256"], "created": created}]
 
 
-def write(path: Path, own: str, keys: list[dict[str, str]], group: int) -> None:
-    """Writes the file beside the old one to the disk, and then gives it its name."""
-    beside = path.with_name(f".{path.name}.partial")
-    beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(json.dumps({"own": own, "keys": keys}, indent=1) + "\n")
-        os.fchown(file.fileno(), os.getuid(), group)
-        os.fchmod(file.fileno(), _MODE)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
 def main() -> None:
     module = AnsibleModule(
         argument_spec=_ARGUMENTS,
@@ -137,7 +125,8 @@ def main() -> None:
         module.fail_json(msg=str(error))
     changed = after != before or (not own and module.params["state"] == "present")
     if changed and not module.check_mode:
-        write(path, own or secrets.token_urlsafe(), after, grp.getgrnam(module.params["group"]).gr_gid)
+        content = json.dumps({"own": own or secrets.token_urlsafe(), "keys": after}, indent=1)
+        write_whole(path, f"{content}\n", _MODE, os.getuid(), grp.getgrnam(module.params["group"]).gr_gid)
     listed = [{"name": key["name"], "created": key["created"]} for key in after]
     module.exit_json(changed=changed, keys=listed)
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.whole_files import write_whole
 
 DOCUMENTATION = r"""
 module: firewall_rules
@@ -142,13 +143,7 @@ class Rules:
                 msg="this connection is older than the firewall's rules, so it doesn't show that they let new ones in"
             )
         self._stop_undo()
-        beside = Path(f"{self._path}.partial")
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(self._rules)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.chmod(0o644)
-        beside.replace(self._path)
+        write_whole(Path(self._path), self._rules, 0o644, os.getuid(), os.getgid())
 
     def is_to_be_undone(self) -> bool:
         """Whether the rules that are loaded are taken back soon."""

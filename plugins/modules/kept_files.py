@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.whole_files import write_whole
 
 DOCUMENTATION = r"""
 module: kept_files
@@ -103,20 +104,7 @@ def make(path: Path, noted: Note) -> None:
     if noted is None:
         path.unlink(missing_ok=True)
         return
-    write(path, noted["content"], int(noted["mode"], 8), noted["owner"], noted["group"])
-
-
-def write(path: Path, content: str, mode: int, owner: int, group: int) -> None:
-    """Writes the file beside the old one to the disk, and then gives it its name."""
-    beside = path.with_name(f".{path.name}.partial")
-    beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(content)
-        os.fchown(file.fileno(), owner, group)
-        os.fchmod(file.fileno(), mode)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    write_whole(path, noted["content"], int(noted["mode"], 8), noted["owner"], noted["group"])
 
 
 def read_notes(path: Path) -> tuple[dict[str, Note], dict[str, Any]]:
@@ -153,7 +141,7 @@ def main() -> None:
         facts = module.params["facts"]
     if changed and not module.check_mode:
         if keeps:
-            write(path, json.dumps({"files": after, "facts": facts}), 0o600, os.getuid(), os.getgid())
+            write_whole(path, json.dumps({"files": after, "facts": facts}), 0o600, os.getuid(), os.getgid())
         else:
             for name, wanted in noted.items():
                 if found[name] != wanted:

@@ -594,7 +594,7 @@ def test_nginx_comes_back_when_it_dies(lab: Lab) -> None:
     before = lab.ssh(machine, show)
     # The master first, which would start workers anew. All, because systemd itself can't end them where the host's
     # control groups can't be written.
-    lab.ssh(machine, f"sudo sh -c 'kill -KILL {before}; kill -KILL $(pidof nginx) || true'")
+    lab.ssh(machine, f"sudo sh -c 'kill -KILL {before} $(pidof -o {before} nginx)'")
     wait_until(lambda: lab.ssh(machine, show) not in ("0", before), "another NGINX")
     assert_answers_rightly(lab, machine)
 
